@@ -1,0 +1,254 @@
+-- Tallystick's whole schema; read this first. PostgreSQL 15 or newer, no extension needed.
+--
+-- Every table is keyed by organization_id first, so that it can be distributed by it (Citus), and every
+-- transaction touches one organization. audit_logs holds the truth (leaf, leaf_hash, seed, opening); its
+-- other columns are projections for searching, which every verifier recomputes.
+
+-- organizations: the tenants, and the switches an operator may set with plain SQL.
+CREATE TABLE organizations (
+    id           uuid PRIMARY KEY,
+    display_name text NOT NULL CHECK (length(display_name) BETWEEN 1 AND 256),
+    config       jsonb NOT NULL DEFAULT '{}'::jsonb CHECK (jsonb_typeof(config) = 'object'),
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+
+-- audit_logs: one row an event, never changed. Partitioned by month of received_at, which is monotone
+-- within a log, so that appending stays as fast behind ten million rows as into an empty table.
+CREATE TABLE audit_logs (
+    organization_id uuid        NOT NULL,
+    received_at     timestamptz NOT NULL,  -- the server's clock, never smaller than the row before
+    occurred_at     timestamptz NOT NULL,  -- the producer's claim
+    position        bigint      NOT NULL CHECK (position >= 0),
+    id              uuid        NOT NULL,
+    actor_ref       uuid        NOT NULL,  -- pseudonym; subjects says who, until erased
+    actor_type      text        NOT NULL,
+    action          text        NOT NULL,
+    verb            text        NOT NULL,
+    outcome         text        NOT NULL,
+    stream          text        NOT NULL,
+    workspace       text        NOT NULL,  -- '' = organization level
+    target_type     text        NOT NULL,  -- of the main target; '' = no target
+    target_id       text        NOT NULL,
+    more_targets    text[]      NOT NULL DEFAULT '{}',  -- type, id, type, id … of the other targets
+    ip              text        NOT NULL,  -- canonical text, '' = unknown
+    request_id      text        NOT NULL,
+    leaf_hash       bytea       NOT NULL CHECK (octet_length(leaf_hash) = 32),
+    seed            bytea       NOT NULL,
+    leaf            bytea       NOT NULL,  -- the exact canonical bytes, hence never jsonb
+    opening         bytea       NOT NULL,  -- JSON object: path → sealed value
+    PRIMARY KEY (organization_id, position, received_at),
+    -- A careless UPDATE fails at once; a careful one is found by every verifier.
+    CONSTRAINT leaf_hash_is_of_leaf CHECK (leaf_hash = sha256('\x00'::bytea || leaf))
+) PARTITION BY RANGE (received_at);
+
+-- audit_facets: the terms one row is found by, as hashes that differ between organizations. The index on
+-- it serves every exact filter; a query always compares the columns too, so a collision costs only time.
+CREATE FUNCTION audit_facets(
+    organization_id uuid, actor_ref uuid, actor_type text, action text, verb text, outcome text, stream text,
+    workspace text, target_type text, target_id text, more_targets text[], ip text, request_id text
+) RETURNS bigint[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ARRAY[
+        uuid_hash_extended(actor_ref, uuid_hash_extended(organization_id, 1)),
+        hashtextextended(actor_type, uuid_hash_extended(organization_id, 2)),
+        hashtextextended(action, uuid_hash_extended(organization_id, 3)),
+        hashtextextended(verb, uuid_hash_extended(organization_id, 4)),
+        hashtextextended(outcome, uuid_hash_extended(organization_id, 5)),
+        hashtextextended(stream, uuid_hash_extended(organization_id, 6)),
+        hashtextextended(workspace, uuid_hash_extended(organization_id, 7)),
+        hashtextextended(target_type, uuid_hash_extended(organization_id, 8)),
+        hashtextextended(target_id, uuid_hash_extended(organization_id, 9)),
+        hashtextextended(ip, uuid_hash_extended(organization_id, 10)),
+        hashtextextended(request_id, uuid_hash_extended(organization_id, 11))
+    ] || CASE WHEN more_targets = '{}' THEN '{}'::bigint[] ELSE (
+        SELECT array_agg(hashtextextended(t, uuid_hash_extended(organization_id, 9 - n % 2)))
+        FROM unnest(more_targets) WITH ORDINALITY AS u(t, n)
+    ) END
+$$;
+
+CREATE INDEX audit_logs_by_time ON audit_logs (organization_id, occurred_at, position);
+CREATE INDEX audit_logs_by_facet ON audit_logs USING gin (
+    audit_facets(organization_id, actor_ref, actor_type, action, verb, outcome, stream, workspace,
+                 target_type, target_id, more_targets, ip, request_id)
+) WITH (fastupdate = on, gin_pending_list_limit = 512);
+
+-- refuse_change: nobody changes the log, not even its owner; retention and erasure have a door of their own.
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are never changed or removed this way', TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Use retention or erasure of Tallystick, which leave a record in the log.';
+END $$;
+
+CREATE TRIGGER audit_logs_never_change BEFORE UPDATE OR DELETE ON audit_logs
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER audit_logs_never_truncate BEFORE TRUNCATE ON audit_logs
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- ensure_audit_logs_month: makes the partition of the month that holds `at`; runs with the owner's rights.
+CREATE FUNCTION ensure_audit_logs_month(at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    first_day timestamptz := date_trunc('month', at, 'UTC');
+    part text := 'audit_logs_' || to_char(first_day AT TIME ZONE 'UTC', 'YYYY_MM');
+BEGIN
+    IF to_regclass('public.' || part) IS NOT NULL THEN RETURN; END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(part, 7));
+    IF to_regclass('public.' || part) IS NOT NULL THEN RETURN; END IF;
+    EXECUTE format('CREATE TABLE %I PARTITION OF audit_logs FOR VALUES FROM (%L) TO (%L)',
+                   part, first_day, (first_day AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC');
+    -- TRUNCATE triggers are not inherited by partitions.
+    EXECUTE format('CREATE TRIGGER audit_logs_never_truncate BEFORE TRUNCATE ON %I
+                    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', part);
+END $$;
+
+-- log_months: where each month of a log begins, so that a read by position knows its partition.
+CREATE TABLE log_months (
+    organization_id uuid        NOT NULL,
+    month           timestamptz NOT NULL,  -- first instant of the month, UTC
+    first_position  bigint      NOT NULL,
+    PRIMARY KEY (organization_id, month)
+);
+
+-- idempotency: the position of each event id, for as long as the row exists; also the way to one event.
+CREATE TABLE idempotency (
+    organization_id uuid        NOT NULL,
+    id              uuid        NOT NULL,
+    position        bigint      NOT NULL,
+    received_at     timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, id)
+);
+
+-- log_head: the only row an append locks. The stored frontier must reproduce the root of the stored note.
+CREATE TABLE log_head (
+    organization_id  uuid        PRIMARY KEY,
+    size             bigint      NOT NULL DEFAULT 0,
+    frontier         bytea       NOT NULL DEFAULT '',  -- subtree roots of the right edge, 32 bytes each, largest first
+    last_received_at timestamptz NOT NULL DEFAULT 'epoch',
+    note             text        NOT NULL DEFAULT '',  -- the last signed checkpoint; '' = none yet
+    note_at          timestamptz NOT NULL DEFAULT 'epoch'
+) WITH (fillfactor = 10);
+
+-- log_tiles: full tiles of 256 hashes (C2SP tlog-tiles), immutable once written.
+CREATE TABLE log_tiles (
+    organization_id uuid     NOT NULL,
+    level           smallint NOT NULL CHECK (level BETWEEN 0 AND 7),
+    index           bigint   NOT NULL,
+    hashes          bytea    NOT NULL CHECK (octet_length(hashes) = 8192),
+    PRIMARY KEY (organization_id, level, index)
+);
+CREATE TRIGGER log_tiles_never_change BEFORE UPDATE OR DELETE ON log_tiles
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER log_tiles_never_truncate BEFORE TRUNCATE ON log_tiles
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- log_checkpoints: retained signed checkpoints, one a minute and thinned with age.
+CREATE TABLE log_checkpoints (
+    organization_id uuid        NOT NULL,
+    size            bigint      NOT NULL,
+    signed_at       timestamptz NOT NULL,
+    note            text        NOT NULL,
+    PRIMARY KEY (organization_id, size, signed_at)
+);
+
+-- subjects: the subject directory; who is behind each pseudonymous ref, until erased.
+CREATE TABLE subjects (
+    organization_id uuid NOT NULL,
+    ref             uuid NOT NULL,
+    type            text NOT NULL,
+    id              text NOT NULL,  -- '' where the actor type needs none
+    first_seen      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (organization_id, ref),
+    UNIQUE (organization_id, type, id)
+);
+
+-- subject_labels: every id, name and e-mail a subject was seen with, lower case, for substring search;
+-- trigrams (three-character pieces) stand in for pg_trgm, which the embedded server does not have.
+CREATE TABLE subject_labels (
+    organization_id uuid   NOT NULL,
+    ref             uuid   NOT NULL,
+    label           text   NOT NULL,
+    trigrams        text[] NOT NULL,
+    PRIMARY KEY (organization_id, ref, label)
+);
+CREATE INDEX subject_labels_by_trigram ON subject_labels USING gin (trigrams) WITH (fastupdate = off);
+
+-- terms: the dictionaries; every distinct action, workspace, target type … once, with how many events have it.
+CREATE TABLE terms (
+    organization_id uuid     NOT NULL,
+    kind            text     NOT NULL CHECK (kind IN
+        ('action', 'workspace', 'target_type', 'stream', 'outcome', 'verb', 'actor_type', 'actor_ref')),
+    value           text     NOT NULL,
+    events          bigint   NOT NULL,
+    PRIMARY KEY (organization_id, kind, value)
+) WITH (fillfactor = 50);
+
+-- event_counts: the rollup behind histograms; events by hour of occurred_at and outcome.
+CREATE TABLE event_counts (
+    organization_id uuid        NOT NULL,
+    hour            timestamptz NOT NULL,
+    outcome         text        NOT NULL,
+    events          bigint      NOT NULL,
+    PRIMARY KEY (organization_id, hour, outcome)
+) WITH (fillfactor = 50);
+
+-- quarantine: events that broke their action's registered schema; the event itself is in the log as usual.
+CREATE TABLE quarantine (
+    organization_id uuid   NOT NULL,
+    position        bigint NOT NULL,
+    action          text   NOT NULL,
+    violations      jsonb  NOT NULL,
+    released_by     bigint,  -- position of the event that recorded the successful re-processing
+    PRIMARY KEY (organization_id, position)
+);
+
+-- registered_actions: an organization's own actions, each with a JSON Schema and a version.
+CREATE TABLE registered_actions (
+    organization_id uuid    NOT NULL,
+    name            text    NOT NULL,
+    version         integer NOT NULL,
+    declaration     jsonb   NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (organization_id, name, version)
+);
+
+-- api_keys: SHA-256 of each key, never the key. The hash is of 256 random bits, so it needs no salt.
+CREATE TABLE api_keys (
+    organization_id uuid   NOT NULL,
+    id              text   NOT NULL,
+    name            text   NOT NULL,
+    prefix          text   NOT NULL,  -- first characters, for people to recognise the key
+    sha256          bytea  NOT NULL CHECK (octet_length(sha256) = 32),
+    permissions     text[] NOT NULL,
+    workspace       text,             -- bound to one workspace; null = the whole organization
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    expires_at      timestamptz,
+    revoked_at      timestamptz,
+    last_used_at    timestamptz,
+    last_used_ip    text,
+    PRIMARY KEY (organization_id, id)
+);
+CREATE INDEX api_keys_by_hash ON api_keys (sha256);
+
+-- audit_events: the log in readable columns, for people who use SQL.
+CREATE VIEW audit_events WITH (security_invoker = true) AS
+SELECT
+    a.organization_id, a.position, a.id, a.occurred_at, a.received_at, a.action, a.verb, a.outcome, a.stream,
+    nullif(a.workspace, '') AS workspace, a.actor_type,
+    o.values ->> 'actor/id' AS actor_id, o.values ->> 'actor/name' AS actor_name,
+    o.values ->> 'actor/email' AS actor_email,
+    nullif(a.target_type, '') AS target_type, nullif(a.target_id, '') AS target_id,
+    o.values ->> 'targets/0/name' AS target_name,
+    nullif(a.ip, '') AS ip, nullif(a.request_id, '') AS request_id,
+    o.values -> 'before' AS before, o.values -> 'after' AS after, o.values -> 'metadata' AS metadata,
+    o.values -> 'error' AS error
+FROM audit_logs a, LATERAL (SELECT convert_from(a.opening, 'UTF8')::json AS values) o;
+
+-- Grants: nobody who writes can rewrite. The four roles are made by store/migrate.py, being cluster-wide.
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO tallystick_reader, tallystick_writer, tallystick_keeper;
+GRANT INSERT ON audit_logs, idempotency, log_tiles, log_months, log_checkpoints, subjects, subject_labels,
+    terms, event_counts, quarantine, organizations, log_head, registered_actions, api_keys TO tallystick_writer;
+GRANT UPDATE ON log_head, terms, event_counts, organizations, api_keys TO tallystick_writer;
+GRANT UPDATE (released_by) ON quarantine TO tallystick_writer;
+GRANT DELETE ON log_checkpoints TO tallystick_keeper;
+REVOKE ALL ON FUNCTION ensure_audit_logs_month(timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ensure_audit_logs_month(timestamptz) TO tallystick_writer, tallystick_keeper;
