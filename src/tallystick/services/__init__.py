@@ -1,0 +1,1 @@
+"""The verbs: what Tallystick does, each service one of them."""

@@ -1,0 +1,1 @@
+"""The HTTP contracts: our own, and those of other products."""

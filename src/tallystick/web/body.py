@@ -1,0 +1,156 @@
+"""Reading a request body: bounded in size before and after decompression, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+
+import zstandard
+
+from tallystick.errors import Refused, TooLarge, TryLater
+from tallystick.web.call import Call
+
+JSON_TYPES = ("application/json",)
+NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/jsonlines")
+BODY_BYTES_MAX = 8 * 1024 * 1024
+# All bodies being read or worked on together; beyond it a caller is told to wait, so memory stays bounded.
+IN_FLIGHT_BYTES_MAX = 96 * 1024 * 1024
+# The slowest sender that is waited for, after a grace; one byte a second would hold a connection for months.
+BYTES_PER_SECOND_MIN = 16 * 1024
+_THREAD_ABOVE_BYTES = 256 * 1024
+
+
+class Bodies:
+    """Reads bodies; counts the bytes of all that are in flight.
+
+    Args:
+        monotonic: a clock in seconds.
+        grace_seconds: how long a body may take whatever its size.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], *, grace_seconds: float) -> None:
+        self._monotonic = monotonic
+        self._grace_seconds = grace_seconds
+        self.in_flight_bytes = 0
+
+    async def read(self, call: Call) -> bytes:
+        """Return the body of a call, decompressed.
+
+        Raises:
+            TooLarge: over 8 MiB, before or after decompression.
+            Refused: rule `body_timeout` (408) when it comes too slowly, `encoding` when it does not decompress.
+            TryLater: too many bytes are in flight already.
+        """
+        announced = call.header(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > BODY_BYTES_MAX:
+            raise _too_large()
+        raw = await self._receive(call)
+        encoding = (call.header(b"content-encoding") or "identity").strip().lower()
+        if encoding == "identity":
+            return raw
+        decompress = _DECOMPRESS.get(encoding)
+        if decompress is None:
+            raise Refused(
+                f"Content-Encoding '{encoding[:40]}' is not understood; send gzip, zstd or none.",
+                rule="media_type",
+            )
+        if len(raw) > _THREAD_ABOVE_BYTES:
+            return await asyncio.to_thread(decompress, raw)
+        return decompress(raw)
+
+    async def _receive(self, call: Call) -> bytes:
+        started = self._monotonic()
+        message = await self._next(call, self._grace_seconds)
+        if not message.get("more_body"):
+            return bytes(message.get("body", b""))
+        pieces = [message["body"]]
+        size = len(message["body"])
+        self.in_flight_bytes += size
+        try:
+            while message.get("more_body"):
+                allowed = self._grace_seconds + size / BYTES_PER_SECOND_MIN - (self._monotonic() - started)
+                message = await self._next(call, allowed)
+                piece = message.get("body", b"")
+                size += len(piece)
+                self.in_flight_bytes += len(piece)
+                if size > BODY_BYTES_MAX:
+                    raise _too_large()
+                if self.in_flight_bytes > IN_FLIGHT_BYTES_MAX:
+                    raise TryLater(
+                        "The server is reading as many bytes as it may; nothing of yours was stored."
+                    )
+                pieces.append(piece)
+            return b"".join(pieces)
+        finally:
+            self.in_flight_bytes -= size
+
+    async def _next(self, call: Call, seconds: float) -> dict[str, object]:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                message = await call.receive()
+        except TimeoutError:
+            raise Refused(
+                "The body came too slowly and was given up; nothing was stored. Send it again.",
+                rule="body_timeout",
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise Refused(
+                "The client went away before the body was complete; nothing was stored.", rule="disconnect"
+            )
+        return message  # type: ignore[return-value]
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(
+        f"A body has at most {BODY_BYTES_MAX} bytes, before and after decompression; nothing was stored. "
+        "Send smaller batches."
+    )
+
+
+def _gunzip(raw: bytes) -> bytes:
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        out = stream.decompress(raw, BODY_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise Refused("The body is not valid gzip; nothing was stored.", rule="encoding") from error
+    if len(out) > BODY_BYTES_MAX:
+        raise _too_large()
+    if not stream.eof or stream.unused_data:
+        raise Refused(
+            "The gzip body is cut off or has more than one member; nothing was stored.", rule="encoding"
+        )
+    return out
+
+
+def _unzstd(raw: bytes) -> bytes:
+    stream = zstandard.ZstdDecompressor(max_window_size=2**23).stream_reader(raw, read_across_frames=True)
+    try:
+        out = stream.read(BODY_BYTES_MAX + 1)
+        finished = len(out) > BODY_BYTES_MAX or stream.read(1) == b""
+    except zstandard.ZstdError as error:
+        raise Refused("The body is not valid zstd; nothing was stored.", rule="encoding") from error
+    if len(out) > BODY_BYTES_MAX or not finished:
+        raise _too_large()
+    return out
+
+
+_DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": _gunzip, "zstd": _unzstd}
+
+
+def require_type(call: Call, accepted: tuple[str, ...]) -> str:
+    """Return the media type of a body, lower case without parameters.
+
+    Raises:
+        Refused: rule `media_type` (415): none was sent, it is not accepted, or its charset is not UTF-8.
+    """
+    declared = call.header(b"content-type") or ""
+    kind, _, parameters = declared.partition(";")
+    kind = kind.strip().lower()
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind not in accepted or charset not in ("", "utf-8", "utf8"):
+        raise Refused(
+            f"Content-Type '{declared[:80]}' is not accepted here; send {' or '.join(accepted[:2])} in UTF-8.",
+            rule="media_type",
+        )
+    return kind

@@ -1,0 +1,78 @@
+"""One HTTP call as handlers see it: parsed lazily, because ingest needs almost nothing of it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from starlette.types import Receive, Scope
+
+from tallystick.errors import Refused
+from tallystick.services.access import Principal
+
+QUERY_PARAMETERS_MAX = 200
+
+
+class Call:
+    """A request, who makes it, and the services it may use.
+
+    `principal` is set by the guard before a handler runs, and is None only for public operations.
+    """
+
+    __slots__ = ("_headers", "principal", "receive", "scope", "services")
+
+    def __init__(self, scope: Scope, receive: Receive, services: Any) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.services = services
+        self.principal: Principal | None = None
+        self._headers: dict[bytes, bytes] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header by its lower-case name; of repeated ones the last."""
+        if self._headers is None:
+            self._headers = dict(self.scope["headers"])
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def address(self) -> str | None:
+        """The peer's address, or None on a Unix socket."""
+        client = self.scope.get("client")
+        return client[0] if client else None
+
+    def query(self) -> list[tuple[str, str]]:
+        """Return the query parameters in order; empty values are dropped, as an empty form field means nothing.
+
+        Raises:
+            Refused: over 200 parameters, or bytes that are no UTF-8.
+        """
+        text = self.scope["query_string"].decode("latin-1")
+        try:
+            pairs = parse_qsl(
+                text, keep_blank_values=True, max_num_fields=QUERY_PARAMETERS_MAX, errors="strict"
+            )
+        except ValueError as error:
+            raise Refused(
+                "The query string is not UTF-8, or has over 200 parameters.", rule="query"
+            ) from error
+        return [(key, value) for key, value in pairs if value != ""]
+
+    def path(self, name: str) -> str:
+        """Return a parameter of the path."""
+        return str(self.scope["path_params"][name])
+
+    @property
+    def caller(self) -> Principal:
+        """The principal of an operation that needs one."""
+        if self.principal is None:
+            raise RuntimeError("this operation is declared without a permission, so it has no principal")
+        return self.principal
+
+
+class Answer(Protocol):
+    """Anything that can be sent: a Starlette response."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the answer."""
+        ...
