@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# A real PostgreSQL for every test that asks for `database`, `pool` or `pools`.
+pytest_plugins = ["postgres"]
+
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,0 +1,1 @@
+"""Tests of the store: the real PostgreSQL, broken for real."""
