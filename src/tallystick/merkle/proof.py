@@ -132,7 +132,6 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
     """
     if not 0 <= old <= new <= SIZE_MAX:
         raise ProofError(f"a log of {new} leaves cannot continue one of {old} leaves")
-    check_hashes((old_root, new_root, *proof), "the consistency proof")
     if old == new:
         _same_tree(old, proof, old_root, new_root)
     elif old == 0:
@@ -151,6 +150,7 @@ def _same_tree(size: int, proof: Sequence[bytes], old_root: bytes, new_root: byt
 
 
 def _prefix(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
+    check_hashes((old_root, new_root, *proof), "the consistency proof")
     level = trailing_zeros(old)
     index = (old - 1) >> level
     inner, border = _proof_shape(index, (new - 1) >> level)
