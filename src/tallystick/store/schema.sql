@@ -43,6 +43,13 @@ CREATE TABLE audit_logs (
 
 -- audit_facets: the terms one row is found by, as hashes that differ between organizations. The index on
 -- it serves every exact filter; a query always compares the columns too, so a collision costs only time.
+-- Its body holds no sub-select, so that PostgreSQL inlines it: 0.9 us a row on append, else 7.
+CREATE FUNCTION audit_more_facets(organization_id uuid, more_targets text[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT array_agg(hashtextextended(t, uuid_hash_extended(organization_id, 9 - n % 2)))
+    FROM unnest(more_targets) WITH ORDINALITY AS u(t, n)
+$$;
+
 CREATE FUNCTION audit_facets(
     organization_id uuid, actor_ref uuid, actor_type text, action text, verb text, outcome text, stream text,
     workspace text, target_type text, target_id text, more_targets text[], ip text, request_id text
@@ -59,10 +66,8 @@ CREATE FUNCTION audit_facets(
         hashtextextended(target_id, uuid_hash_extended(organization_id, 9)),
         hashtextextended(ip, uuid_hash_extended(organization_id, 10)),
         hashtextextended(request_id, uuid_hash_extended(organization_id, 11))
-    ] || CASE WHEN more_targets = '{}' THEN '{}'::bigint[] ELSE (
-        SELECT array_agg(hashtextextended(t, uuid_hash_extended(organization_id, 9 - n % 2)))
-        FROM unnest(more_targets) WITH ORDINALITY AS u(t, n)
-    ) END
+    ] || CASE WHEN more_targets = '{}' THEN '{}'::bigint[]
+         ELSE public.audit_more_facets(organization_id, more_targets) END
 $$;
 
 CREATE INDEX audit_logs_by_time ON audit_logs (organization_id, occurred_at, position);
@@ -125,7 +130,8 @@ CREATE TABLE log_head (
     frontier         bytea       NOT NULL DEFAULT '',  -- subtree roots of the right edge, 32 bytes each, largest first
     last_received_at timestamptz NOT NULL DEFAULT 'epoch',
     note             text        NOT NULL DEFAULT '',  -- the last signed checkpoint; '' = none yet
-    note_at          timestamptz NOT NULL DEFAULT 'epoch'
+    note_at          timestamptz NOT NULL DEFAULT 'epoch',
+    subject_epoch    bigint      NOT NULL DEFAULT 0    -- raised by every erasure: servers forget the refs they remember
 ) WITH (fillfactor = 10);
 
 -- log_tiles: full tiles of 256 hashes (C2SP tlog-tiles), immutable once written.
@@ -167,9 +173,11 @@ CREATE TABLE subject_labels (
     organization_id uuid   NOT NULL,
     ref             uuid   NOT NULL,
     label           text   NOT NULL,
-    trigrams        text[] NOT NULL,
-    PRIMARY KEY (organization_id, ref, label)
+    trigrams        text[] NOT NULL
 );
+-- Unique by hash: a name of 1,024 characters is too long for an entry of a B-tree.
+CREATE UNIQUE INDEX subject_labels_once ON subject_labels
+    (organization_id, ref, hashtextextended(label, 1), hashtextextended(label, 2));
 CREATE INDEX subject_labels_by_trigram ON subject_labels USING gin (trigrams) WITH (fastupdate = off);
 
 -- terms: the dictionaries; every distinct action, workspace, target type … once, with how many events have it.
@@ -228,6 +236,130 @@ CREATE TABLE api_keys (
     PRIMARY KEY (organization_id, id)
 );
 CREATE INDEX api_keys_by_hash ON api_keys (sha256);
+
+-- begin_append: takes the lock of one log, made at its first event, and tells what an append must know.
+-- Each statement below sees everything that was committed before the lock was granted: what it finds is exact.
+--   known  ids that the log holds already; clash  a new subject got another ref from someone else meanwhile
+CREATE FUNCTION begin_append(
+    organization uuid, new_ids uuid[], new_refs uuid[], ref_types text[], ref_ids text[],
+    OUT at_size bigint, OUT at_frontier bytea, OUT at_received timestamptz, OUT at_note text, OUT at_epoch bigint,
+    OUT known uuid[], OUT clash boolean
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+    -- An acknowledged event is on disk, whatever the login's default says.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    FOR attempt IN 1..2 LOOP
+        SELECT h.size, h.frontier, h.last_received_at, h.note, h.subject_epoch
+            INTO at_size, at_frontier, at_received, at_note, at_epoch
+            FROM log_head h WHERE h.organization_id = organization FOR UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO log_head (organization_id) VALUES (organization) ON CONFLICT DO NOTHING;
+    END LOOP;
+    SELECT coalesce(array_agg(i.id), '{}') INTO known
+        FROM idempotency i WHERE i.organization_id = organization AND i.id = ANY (new_ids);
+    clash := cardinality(new_refs) > 0 AND EXISTS (
+        SELECT FROM unnest(new_refs, ref_types, ref_ids) AS n (ref, type, id)
+        JOIN subjects s ON s.organization_id = organization AND s.type = n.type AND s.id = n.id
+        WHERE s.ref <> n.ref);
+END $$;
+
+-- finish_append: everything that goes with the rows of an append, the head last. The caller holds the lock of
+-- begin_append and has put rows old_size, old_size + 1, … into audit_logs.
+CREATE FUNCTION finish_append(
+    organization uuid, old_size bigint, received timestamptz, new_ids uuid[],
+    new_size bigint, new_frontier bytea, new_note text, signed timestamptz, keep_note boolean, new_month timestamptz,
+    tile_levels smallint[], tile_indexes bigint[], tile_hashes bytea[],
+    term_kinds text[], term_values text[], term_events bigint[],
+    hours timestamptz[], hour_outcomes text[], hour_events bigint[],
+    new_refs uuid[], ref_types text[], ref_ids text[],
+    label_refs uuid[], labels text[], label_trigrams text[]
+) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+    IF new_size <> old_size + cardinality(new_ids) THEN
+        RAISE EXCEPTION 'a log of % rows and % more is not one of %', old_size, cardinality(new_ids), new_size;
+    END IF;
+    INSERT INTO idempotency (organization_id, id, position, received_at)
+        SELECT organization, u.id, old_size + u.n - 1, received FROM unnest(new_ids) WITH ORDINALITY AS u (id, n);
+    IF cardinality(tile_levels) > 0 THEN
+        INSERT INTO log_tiles (organization_id, level, index, hashes)
+            SELECT organization, * FROM unnest(tile_levels, tile_indexes, tile_hashes);
+    END IF;
+    INSERT INTO terms AS t (organization_id, kind, value, events)
+        SELECT organization, * FROM unnest(term_kinds, term_values, term_events)
+        ON CONFLICT (organization_id, kind, value) DO UPDATE SET events = t.events + excluded.events;
+    INSERT INTO event_counts AS c (organization_id, hour, outcome, events)
+        SELECT organization, * FROM unnest(hours, hour_outcomes, hour_events)
+        ON CONFLICT (organization_id, hour, outcome) DO UPDATE SET events = c.events + excluded.events;
+    IF cardinality(new_refs) > 0 THEN
+        INSERT INTO subjects (organization_id, ref, type, id)
+            SELECT organization, * FROM unnest(new_refs, ref_types, ref_ids)
+            ON CONFLICT (organization_id, type, id) DO NOTHING;
+    END IF;
+    IF cardinality(label_refs) > 0 THEN
+        INSERT INTO subject_labels (organization_id, ref, label, trigrams)
+            SELECT organization, u.ref, u.label, u.trigrams::text[]
+            FROM unnest(label_refs, labels, label_trigrams) AS u (ref, label, trigrams)
+            ON CONFLICT DO NOTHING;
+    END IF;
+    IF new_month IS NOT NULL THEN
+        INSERT INTO log_months (organization_id, month, first_position) VALUES (organization, new_month, old_size);
+    END IF;
+    IF keep_note THEN
+        INSERT INTO log_checkpoints (organization_id, size, signed_at, note)
+            VALUES (organization, new_size, signed, new_note) ON CONFLICT DO NOTHING;
+    END IF;
+    UPDATE log_head SET size = new_size, frontier = new_frontier, last_received_at = received, note = new_note,
+        note_at = signed WHERE organization_id = organization AND size = old_size;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the head of log % is not at size %', organization, old_size;
+    END IF;
+END $$;
+
+-- append_events: a whole small append in one round trip, done only if the log is exactly where the caller
+-- thinks it is, holds none of the ids and nothing clashes; otherwise nothing is changed and the caller is told why.
+CREATE FUNCTION append_events(
+    organization uuid, old_size bigint, old_frontier bytea, old_note text, old_epoch bigint,
+    received timestamptz, occurred timestamptz[], new_ids uuid[], actor_refs uuid[], actor_types text[],
+    actions text[], verbs text[], outcomes text[], streams text[], workspaces text[], target_types text[],
+    target_ids text[], more_targets_texts text[], ips text[], request_ids text[], leaf_hashes bytea[],
+    seeds bytea[], leaves bytea[], openings bytea[],
+    new_size bigint, new_frontier bytea, new_note text, signed timestamptz, keep_note boolean, new_month timestamptz,
+    tile_levels smallint[], tile_indexes bigint[], tile_hashes bytea[],
+    term_kinds text[], term_values text[], term_events bigint[],
+    hours timestamptz[], hour_outcomes text[], hour_events bigint[],
+    new_refs uuid[], ref_types text[], ref_ids text[],
+    label_refs uuid[], labels text[], label_trigrams text[],
+    OUT appended boolean, OUT known uuid[]
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    head record;
+BEGIN
+    SELECT * INTO head FROM begin_append(organization, new_ids, new_refs, ref_types, ref_ids);
+    known := head.known;
+    appended := head.at_size = old_size AND head.at_frontier = old_frontier AND head.at_note = old_note
+        AND head.at_epoch = old_epoch AND head.at_received <= received AND known = '{}' AND NOT head.clash;
+    IF NOT appended THEN RETURN; END IF;
+    INSERT INTO audit_logs (
+        organization_id, received_at, position, occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream,
+        workspace, target_type, target_id, more_targets, ip, request_id, leaf_hash, seed, leaf, opening
+    ) SELECT
+        organization, received, old_size + u.n - 1, u.occurred_at, u.id, u.actor_ref, u.actor_type, u.action, u.verb,
+        u.outcome, u.stream, u.workspace, u.target_type, u.target_id, u.more_targets::text[], u.ip, u.request_id,
+        u.leaf_hash, u.seed, u.leaf, u.opening
+    FROM unnest(
+        occurred, new_ids, actor_refs, actor_types, actions, verbs, outcomes, streams, workspaces, target_types,
+        target_ids, more_targets_texts, ips, request_ids, leaf_hashes, seeds, leaves, openings
+    ) WITH ORDINALITY AS u (
+        occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream, workspace, target_type, target_id,
+        more_targets, ip, request_id, leaf_hash, seed, leaf, opening, n
+    );
+    PERFORM finish_append(
+        organization, old_size, received, new_ids, new_size, new_frontier, new_note, signed, keep_note, new_month,
+        tile_levels, tile_indexes, tile_hashes, term_kinds, term_values, term_events, hours, hour_outcomes,
+        hour_events, new_refs, ref_types, ref_ids, label_refs, labels, label_trigrams);
+END $$;
 
 -- audit_events: the log in readable columns, for people who use SQL.
 CREATE VIEW audit_events WITH (security_invoker = true) AS
