@@ -78,6 +78,7 @@ class Guarded:
         handler: gets the call and returns an answer, or raises an AuditError.
         permission: what the principal must hold; None for public operations.
         attempts: failed attempts by address, shared by all operations.
+        name: the operation's name in metrics.
         answer_of: turns an error into an answer; contracts of other products have shapes of their own.
     """
 
@@ -88,6 +89,7 @@ class Guarded:
         permission: str | None,
         services: Any,
         attempts: FailedAttempts,
+        name: str = "",
         answer_of: Callable[[errors.AuditError, str], Response] = problem,
     ) -> None:
         self._handler = handler
@@ -95,8 +97,10 @@ class Guarded:
         self._services = services
         self._attempts = attempts
         self._answer_of = answer_of
+        self._name = name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = self._services.monotonic()
         call = Call(scope, receive, self._services)
         try:
             if self._permission is not None:
@@ -107,6 +111,7 @@ class Guarded:
         except Exception:
             answer = self._surprise(call)
         await answer(scope, receive, send)
+        self._services.metrics.answered(self._name, answer, self._services.monotonic() - started)
 
     async def _admit(self, call: Call, permission: str) -> None:
         try:

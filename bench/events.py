@@ -1,0 +1,77 @@
+"""Believable events of about 650 bytes, the same for every benchmark and baseline."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+ACTIONS = [
+    f"{noun}.{verb}"
+    for noun in ("api_key", "prompt", "dataset", "member", "project", "model", "run", "budget", "dashboard", "webhook",
+                 "experiment", "evaluator", "annotation_queue", "secret", "role")
+    for verb in ("create", "update", "delete", "read", "share", "export")
+]  # fmt: skip
+FIRST = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Radia", "Leslie", "Frances", "Ken")
+LAST = (
+    "Lovelace",
+    "Hopper",
+    "Turing",
+    "Dijkstra",
+    "Liskov",
+    "Knuth",
+    "Perlman",
+    "Lamport",
+    "Allen",
+    "Thompson",
+)
+
+
+def events(
+    count: int, *, seed: int = 1, people: int = 2000, start: datetime | None = None
+) -> Iterator[dict[str, object]]:
+    """Yield `count` events with ids (UUIDv4 from the seed), one second apart from `start`."""
+    chance = random.Random(seed)
+    at = start or datetime(2026, 11, 1, tzinfo=UTC)
+    for number in range(count):
+        action = ACTIONS[min(int(chance.expovariate(0.08)), len(ACTIONS) - 1)]
+        person = chance.randrange(people)
+        first, last = FIRST[person % 10], LAST[person // 10 % 10]
+        target = f"{action.split('.')[0]}_{chance.randrange(50_000):05d}"
+        yield {
+            "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "action": action,
+            "occurred_at": (at + timedelta(seconds=number)).isoformat(),
+            "actor": {
+                "type": "user",
+                "id": f"usr_{person:06d}",
+                "name": f"{first} {last}",
+                "email": f"{first.lower()}.{last.lower()}.{person}@example.com",
+            },
+            "workspace": f"prj_{chance.randrange(40):03d}",
+            "targets": [
+                {"type": action.split(".")[0], "id": target, "name": f"{action.split('.')[0]} {target[-5:]}"}
+            ],
+            "outcome": "success" if chance.random() < 0.95 else "failure",
+            "context": {
+                "ip": f"192.0.2.{chance.randrange(256)}",
+                "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+                "request_id": f"req_{chance.getrandbits(64):016x}",
+            },
+            "before": {"limit": chance.randrange(1000), "enabled": True},
+            "after": {"limit": chance.randrange(1000), "enabled": False},
+            "metadata": {"via": "ui", "region": "eu-west-1"},
+        }
+
+
+def bodies(count: int, *, seed: int = 1) -> list[bytes]:
+    """Return `count` events, each as compact JSON."""
+    return [json.dumps(event, separators=(",", ":")).encode() for event in events(count, seed=seed)]
+
+
+def batches(count: int, size: int, *, seed: int = 1) -> list[bytes]:
+    """Return `count` JSON arrays of `size` events each."""
+    singles = bodies(count * size, seed=seed)
+    return [b"[" + b",".join(singles[i * size : (i + 1) * size]) + b"]" for i in range(count)]

@@ -1,0 +1,88 @@
+"""The log in order of position, dense: as pages, or live as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from msgspec import json
+from starlette.responses import StreamingResponse
+
+from tallystick.errors import AuditError, Refused
+from tallystick.query import filters_of, matches, parse
+from tallystick.web.api.answers import json_answer
+from tallystick.web.call import Answer, Call
+
+FEED_LIMIT_DEFAULT = 100
+FEED_LIMIT_MAX = 1000
+HEARTBEAT_SECONDS = 15.0
+_STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+async def get_feed(call: Call) -> Answer:
+    """Return events after a position; with `Accept: text/event-stream` follow the log live.
+
+    A page's `next` is the position to ask after next time. A live stream resumes by Last-Event-ID.
+    """
+    after, limit, rest = _parameters(call)
+    if "text/event-stream" in (call.header(b"accept") or ""):
+        query = filters_of(parse(rest, now=call.services.now()))
+        return StreamingResponse(
+            _stream(call, after, query), headers=_STREAM_HEADERS, media_type="text/event-stream"
+        )
+    if rest:
+        raise Refused(
+            f"'{rest[0][0][:80]}' cannot filter a page of the feed, which is dense so that nothing can be skipped; "
+            "use GET /v1/events to filter.", path=f"/{rest[0][0][:80]}", rule="parameter",
+        )  # fmt: skip
+    events = await call.services.read.feed(call.caller, after, limit)
+    last = events[-1]["position"] if events else after
+    checkpoint = await call.services.log.checkpoint(call.caller.organization_id)
+    return json_answer({"events": events, "next": last, "checkpoint": checkpoint})
+
+
+async def _stream(call: Call, after: int, query: object) -> AsyncIterator[bytes]:
+    """Yield each event as `id: position`; a comment every 15 s keeps proxies from hanging up."""
+    yield b"retry: 1000\n\n"
+    read, organization_id = call.services.read, call.caller.organization_id
+    while not call.services.stopping():
+        try:
+            events = await read.feed(call.caller, after, FEED_LIMIT_MAX)
+        except AuditError as error:
+            yield (
+                b"event: problem\ndata: " + json.encode({"rule": error.rule, "detail": str(error)}) + b"\n\n"
+            )
+            return
+        for event in events:
+            after = event["position"]
+            if matches(query, event):
+                yield b"id: %d\nevent: audit\ndata: " % after + json.encode(event) + b"\n\n"
+        if len(events) < FEED_LIMIT_MAX:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await read.wait_beyond(organization_id, after)
+            except TimeoutError:
+                # The position goes along, so that a filtered stream resumes where it has read to.
+                yield b"id: %d\n: still here\n\n" % after if after >= 0 else b": still here\n\n"
+
+
+def _parameters(call: Call) -> tuple[int, int, list[tuple[str, str]]]:
+    after, limit, rest = -1, FEED_LIMIT_DEFAULT, []
+    for key, value in call.query():
+        if key == "after":
+            after = _number(key, value, least=-1, most=2**62)
+        elif key == "limit":
+            limit = _number(key, value, least=1, most=FEED_LIMIT_MAX)
+        else:
+            rest.append((key, value))
+    resumed = call.header(b"last-event-id")
+    if resumed:
+        after = _number("Last-Event-ID", resumed, least=-1, most=2**62)
+    return after, limit, rest
+
+
+def _number(key: str, value: str, *, least: int, most: int) -> int:
+    digits = value.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 19 or not least <= int(value) <= most:
+        raise Refused(f"'{key}' is a whole number from {least} to {most}.", path=f"/{key}", rule="number")
+    return int(value)

@@ -1,0 +1,133 @@
+"""The route table on one screen, and the application built from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tallystick.errors import NotFound, Refused
+from tallystick.services.access import EXPORT, MANAGE, READ, WRITE
+from tallystick.web import docs, openapi
+from tallystick.web.api import export, feed, health, keys, log, record, search
+from tallystick.web.guard import Guarded, problem
+from tallystick.web.operation import Operation
+from tallystick.web.parameters import (
+    BATCH,
+    COUNT,
+    EVENT,
+    EXPORT_FORMAT,
+    FEED,
+    FILTERS,
+    KEY,
+    KEY_ID,
+    ONE_EVENT,
+    PAGE,
+    PROOF_CONSISTENCY,
+    PROOF_INCLUSION,
+    TILE,
+)  # fmt: skip
+
+
+def op(
+    method: str, path: str, name: str, handler: Any, permission: str | None, tag: str, **more: Any
+) -> Operation:
+    """Declare an operation; its summary is the first line of the handler's docstring."""
+    summary, _, description = (handler.__doc__ or "").strip().partition("\n")
+    return Operation(
+        method=method, path=path, name=name, handler=handler, permission=permission, tag=tag,
+        summary=summary, description=" ".join(description.split()), **more,
+    )  # fmt: skip
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    op("POST", "/v1/events", "recordEvent", record.record_event, WRITE, "Record", **EVENT),
+    op("POST", "/v1/events:batch", "recordBatch", record.record_batch, WRITE, "Record", **BATCH),
+    op("GET", "/v1/events", "searchEvents", search.search_events, READ, "Search", parameters=FILTERS + PAGE),
+    op("GET", "/v1/events:count", "countEvents", search.count_events, READ, "Search", parameters=FILTERS + COUNT),
+    op("GET", "/v1/events:histogram", "histogram", search.histogram_of_events, READ, "Search", parameters=FILTERS),
+    op("GET", "/v1/events:facets", "facets", search.facets_of_events, READ, "Search", parameters=FILTERS),
+    op("GET", "/v1/events/{id}", "getEvent", search.get_event, READ, "Search", parameters=ONE_EVENT),
+    op("GET", "/v1/feed", "feed", feed.get_feed, READ, "Feed and export", parameters=FEED),
+    op("GET", "/v1/export", "export", export.export_events, EXPORT, "Feed and export",
+       parameters=EXPORT_FORMAT + FILTERS),
+    op("GET", "/v1/log/checkpoint", "checkpoint", log.get_checkpoint, READ, "Log"),
+    op("GET", "/v1/log/tile/{tile:path}", "tile", log.get_tile, READ, "Log", parameters=TILE),
+    op("GET", "/v1/log/proof/inclusion", "inclusionProof", log.get_inclusion_proof, READ, "Log",
+       parameters=PROOF_INCLUSION),
+    op("GET", "/v1/log/proof/consistency", "consistencyProof", log.get_consistency_proof, READ, "Log",
+       parameters=PROOF_CONSISTENCY),
+    op("GET", "/v1/keys", "listKeys", keys.list_keys, MANAGE, "Keys"),
+    op("POST", "/v1/keys", "createKey", keys.create_key, MANAGE, "Keys", **KEY),
+    op("DELETE", "/v1/keys/{id}", "revokeKey", keys.revoke_key, MANAGE, "Keys", parameters=KEY_ID),
+    op("GET", "/healthz", "healthz", health.healthz, None, "Health"),
+    op("GET", "/readyz", "readyz", health.readyz, None, "Health"),
+    op("GET", "/metrics", "metrics", health.metrics, None, "Health"),
+    op("GET", "/openapi.json", "openapi", openapi.get_openapi, None, "Docs"),
+    op("GET", "/v1/schema/event.json", "eventSchema", openapi.get_event_schema, None, "Docs"),
+    op("GET", "/docs", "docs", docs.get_docs, None, "Docs"),
+    op("GET", "/static/{file}", "static", docs.get_static, None, "Docs"),
+)  # fmt: skip
+
+
+class Application:
+    """Dispatches the two recording operations at once, everything else through Starlette's router."""
+
+    def __init__(self, parts: Any, operations: tuple[Operation, ...] = OPERATIONS) -> None:
+        self.operations = operations
+        guarded = {
+            (o.method, o.path): Guarded(
+                o.handler, permission=o.permission, services=parts, attempts=parts.attempts, answer_of=o.answer_of,
+                name=o.name,
+            )
+            for o in operations
+        }  # fmt: skip
+        # Routing costs a third of a small request; the hot paths have no parameters, so a dictionary does.
+        self._direct: dict[tuple[str, str], ASGIApp] = {
+            key: app for key, app in guarded.items() if key[0] == "POST" and "{" not in key[1]
+        }
+        routes: list[BaseRoute] = [
+            Route(path, ByMethod({m: app for (m, p), app in guarded.items() if p == path}))
+            for path in dict.fromkeys(o.path for o in operations)
+        ]
+        routes.append(Route("/", _start_page))
+        self._rest = Starlette(routes=routes, exception_handlers={404: _not_found, HTTPException: _not_found})
+        # A path with a slash too many is another path; redirecting would hide the caller's mistake.
+        self._rest.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            direct = self._direct.get((scope["method"], scope["path"]))
+            await (direct or self._rest)(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+
+class ByMethod:
+    """Everything a path answers to; another method gets 405 with the list of those it knows."""
+
+    def __init__(self, apps: dict[str, ASGIApp]) -> None:
+        self._apps = dict(apps)
+        if "GET" in apps:
+            self._apps["HEAD"] = apps["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._apps.get(scope["method"])
+        if app is None:
+            allowed = ", ".join(sorted(self._apps))
+            app = problem(Refused(f"This path answers to {allowed}.", rule="method"))
+            app.headers["Allow"] = allowed
+        await app(scope, receive, send)
+
+
+async def _start_page(request: Request) -> Response:
+    return RedirectResponse("/docs", 302)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    return problem(NotFound("There is nothing at this path. The paths that exist are listed at /docs."))

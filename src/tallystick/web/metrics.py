@@ -1,0 +1,56 @@
+"""Counters for Prometheus; a registry of their own, so that two servers in one process do not mix."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tallystick import __version__
+
+LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    """The numbers an operator watches; names follow the conventions of Prometheus."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "tallystick_events", "Events by what became of them.", ["status"], registry=self.registry
+        )
+        self.requests = Counter(
+            "tallystick_requests", "HTTP requests by operation and status.", ["operation", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "tallystick_request_seconds", "Time to answer, by operation.", ["operation"],
+            buckets=LATENCY_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self.in_flight_bytes = Gauge(
+            "tallystick_body_bytes_in_flight", "Bytes of request bodies being read.", registry=self.registry
+        )
+        self.queued_events = Gauge(
+            "tallystick_queued_events", "Events waiting to be committed.", registry=self.registry
+        )
+        self.checkpoint_age_seconds = Gauge(
+            "tallystick_checkpoint_age_seconds",
+            "Age of the oldest newest checkpoint.",
+            registry=self.registry,
+        )
+        info = Gauge("tallystick_build_info", "The running version.", ["version"], registry=self.registry)
+        info.labels(__version__).set(1)
+
+        self._of: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, operation: str, answer: object, seconds: float) -> None:
+        """Note one answered request."""
+        key = (operation, getattr(answer, "status_code", 200))
+        found = self._of.get(key)
+        if found is None:
+            found = (self.requests.labels(operation, str(key[1])), self.seconds.labels(operation))
+            self._of[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def text(self) -> bytes:
+        """Return all numbers in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,43 @@
+"""What handlers may use, put together by runtime.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from msgspec import Struct
+
+from tallystick.services.access import Access
+from tallystick.services.export import Export
+from tallystick.services.ingest import Ingest
+from tallystick.services.log import Log
+from tallystick.services.read import Read
+from tallystick.web.attempts import FailedAttempts
+from tallystick.web.body import Bodies
+from tallystick.web.metrics import Metrics
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """One thing that must hold for the server to be of use, and what to do when it does not."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """The services, and the few things of this process that handlers need."""
+
+    access: Access
+    ingest: Ingest
+    read: Read
+    log: Log
+    export: Export
+    bodies: Bodies
+    attempts: FailedAttempts
+    metrics: Metrics
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    new_request_id: Callable[[], str]
+    readiness: Callable[[], Awaitable[list[Readiness]]]
+    stopping: Callable[[], bool]
