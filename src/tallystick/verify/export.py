@@ -1,0 +1,223 @@
+"""Verifies a JSONL export, full or filtered, in one pass and constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from tallystick.errors import Refused, Tampered
+from tallystick.verify.known import Kept, Keys, compare, note_trust
+from tallystick.verify.layout import (
+    LINE_BYTES_MAX,
+    TRAILER_START,
+    Line,
+    Trailer,
+    bare_line,
+    read_bare,
+    read_trailer,
+)
+from tallystick.verify.opened import Opened, open_export
+from tallystick.verify.report import Report, quoted
+from tallystick.verify.row import check_full_line
+
+Progress = Callable[[int], None]
+
+_read_line = msgspec.json.Decoder(Line).decode
+
+
+def verify_export(
+    chunks: Iterable[bytes], *, kept: Sequence[Kept] = (), keys: Keys = (), progress: Progress | None = None
+) -> Report:
+    """Verify the bytes of a JSONL export, given in pieces of any size.
+
+    `keys` are the log keys the caller trusts; without them the key named in the export is used and the report
+    says so. `kept` are older checkpoints and receipts of the same log. `progress` is told after each piece how
+    many bytes are done. Never raises for anything the file holds.
+    """
+    report = Report(subject="export")
+    blocks = whole_lines(chunks)
+    first, newline, rest = next(blocks, b"").partition(b"\n")
+    try:
+        check = _ExportCheck(open_export(first + newline, kept, keys, report), report, first + newline)
+    except (Refused, Tampered) as error:
+        report.unchecked = f"this cannot be verified as a JSONL export of Tallystick: {error}"
+        return report
+    done = len(first) + len(newline) + len(rest)
+    check.take(rest)
+    for block in blocks:
+        check.take(block)
+        done += len(block)
+        if progress:
+            progress(done)
+    check.finish()
+    return report
+
+
+def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Regroup pieces so that each ends at the end of a line; only the last may lack its newline.
+
+    What stays without a newline beyond 4 MiB is handed on as it is: no honest line is that long, and memory has
+    a limit.
+    """
+    rest = b""
+    for chunk in chunks:
+        cut = chunk.rfind(b"\n") + 1
+        if cut or len(rest) + len(chunk) > LINE_BYTES_MAX:
+            cut = cut or len(chunk)
+            yield rest + chunk[:cut]
+            rest = chunk[cut:]
+        else:
+            rest += chunk
+    if rest:
+        yield rest
+
+
+class _ExportCheck:
+    """Takes the lines after the header; what is wrong goes to the report, what is right is said at the end."""
+
+    def __init__(self, opened: Opened, report: Report, first_line: bytes) -> None:
+        self._opened, self._report = opened, report
+        self._header = opened.header
+        self._sha256 = hashlib.sha256(first_line)
+        self._trailer: Trailer | None = None
+        self._line_number = 1
+        self._position = opened.header.start
+        self._events = self._bare = 0
+        self._received_at = ""
+        self._lost = False  # a leaf hash could not be had, so the root cannot come out right
+
+    def take(self, block: bytes) -> None:
+        """Take whole lines."""
+        lines = block.split(b"\n")
+        if cut_off := lines.pop():
+            self._line_number += 1
+            self._violate("truncated", "the file breaks off in the middle of a line")
+            self._lost = self._lost or not cut_off.startswith(TRAILER_START)
+        if lines and self._trailer is None and lines[-1].startswith(TRAILER_START):
+            self._sha256.update(block[: -len(lines[-1]) - 1])
+        else:
+            self._sha256.update(block)
+        leaf_hashes: list[bytes] = []
+        for raw in lines:
+            self._line_number += 1
+            if self._trailer is None:
+                self._take_line(raw, leaf_hashes)
+            else:
+                self._violate("after_trailer", "something follows the last line")
+        self._opened.history.add(leaf_hashes)
+
+    def _take_line(self, raw: bytes, leaf_hashes: list[bytes]) -> None:
+        try:
+            line = _read_line(raw)
+            if line.position != self._position:
+                self._misplace(line.position)
+            if line.leaf_hashes is UNSET:
+                leaf_hashes.append(self._event(raw, line))
+            else:
+                leaf_hashes += self._hashes(raw, line)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            if raw.startswith(TRAILER_START):
+                self._end(raw)
+            else:
+                self._violate("line", f"it cannot be read: {error}")
+                self._lost = True
+        except (Refused, Tampered) as error:
+            self._violate(error.rule, str(error))
+            self._lost = True
+
+    def _event(self, raw: bytes, line: Line) -> bytes:
+        leaf_hash, wrong = check_full_line(raw, line, self._header.organization)
+        if wrong is not None:
+            self._violate(wrong.rule, f"position {line.position}: {wrong}")
+        leaf = line.leaf
+        assert leaf is not UNSET
+        if leaf.origin != self._header.origin:
+            self._violate("origin", f"position {line.position}: its event is of another log")
+        if leaf.received_at < self._received_at:
+            self._violate("back_dated", f"position {line.position}: received before the event in front of it")
+        if isinstance(line.seed, dict):
+            self._violate(
+                "erased", f"position {line.position}: values are missing and no record says they were erased"
+            )
+        self._received_at = leaf.received_at
+        self._events += 1
+        self._position += 1
+        return leaf_hash
+
+    def _hashes(self, raw: bytes, line: Line) -> tuple[bytes, ...]:
+        hashes = read_bare(line)
+        if bare_line(line.position, hashes) != raw + b"\n":
+            self._violate("line", "it is not spelled as Tallystick spells it")
+        if not self._header.filter:
+            self._violate(
+                "hole",
+                f"position {line.position}: {len(hashes)} events are missing and no record says they were removed",
+            )
+        self._bare += len(hashes)
+        self._position += len(hashes)
+        return hashes
+
+    def _misplace(self, position: int) -> None:
+        self._violate("position", f"position {position} stands where {self._position} must be")
+        self._position = position
+
+    def _end(self, raw: bytes) -> None:
+        try:
+            trailer = self._trailer = read_trailer(raw + b"\n")
+        except Refused as error:
+            self._violate("trailer", str(error))
+            return
+        if (trailer.events, trailer.bare) != (self._events, self._bare):
+            self._violate(
+                "trailer",
+                f"it counts {trailer.events} events and {trailer.bare} bare hashes, there are {self._events} and {self._bare}",
+            )
+        if trailer.sha256 != self._sha256.hexdigest():
+            self._violate("trailer", "the SHA-256 of the lines before is not the one it names")
+
+    def _violate(self, kind: str, message: str) -> None:
+        self._report.violate(kind, f"line {self._line_number}", message)
+
+    def finish(self) -> None:
+        """Close the tree and say what is proven and what is not."""
+        report, header = self._report, self._header
+        if self._trailer is None:
+            report.violate(
+                "truncated", "the end", "the last line is missing: the file was cut off or never finished"
+            )
+        if self._position != header.end:
+            report.violate(
+                "truncated", "the end", f"it ends at position {self._position}, not at {header.end}"
+            )
+        elif not self._lost:
+            self._close()
+        report.facts |= {"events": self._events, "bare hashes": self._bare}
+        note_trust(self._opened.trusted, report, self._opened.known)
+        if self._bare:
+            report.not_proven.append(
+                f"that none of the {self._bare} events here only by their hashes matches the filter {quoted(header.filter)}"
+            )
+        if header.start or header.end < header.size:
+            report.not_proven.append(
+                f"anything about the events before {header.start} and from {header.end} on but that they exist"
+            )
+
+    def _close(self) -> None:
+        report, header, history = self._report, self._header, self._opened.history
+        checkpoint = self._opened.checkpoint
+        try:
+            root = history.close(self._opened.right, header.size)
+        except Tampered as error:
+            report.violate("tree", "line 1", str(error))
+            return
+        if checkpoint is not None and root != checkpoint.root:
+            report.violate("tree", "the whole", "these events do not lead to the root that the log signed")
+        compare(self._opened.known, history, header.size, report)
+        if not report.violations:
+            report.proven += [
+                f"{self._events} events in full: unchanged, and each readable form says what was sealed",
+                f"positions {header.start} to {header.end}: complete and in order under the checkpoint of {header.size} events",
+            ]

@@ -1,0 +1,158 @@
+"""The lines of a JSONL export, written and read by the same declarations (docs/reference/export-format.md).
+
+A header, then every position of the range in order, then a trailer. Every line has one spelling only: a
+verifier builds it again from its parts and compares bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from tallystick.errors import Refused, Tampered
+from tallystick.merkle.note import decode_base64, encode_base64
+from tallystick.merkle.tree import HASH_BYTES, split_hashes
+from tallystick.verify.leaf import Leaf, read_leaf
+from tallystick.verify.readable import Readable, readable
+from tallystick.verify.reseal import SEED_BYTES, encode_seed, read_opening
+
+FORMAT: Final = "tallystick-export"
+VERSION: Final = 1
+BARE_MAX: Final = 256
+# The largest event is 256 KiB and stands in its line twice, beside a leaf of up to 64 KiB.
+LINE_BYTES_MAX: Final = 4 << 20
+HEADER_START: Final = b'{"format":"tallystick-export","version":'
+TRAILER_START: Final = b'{"events":'
+
+
+class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first line: which log, which positions [start, end) of its first `size`, and their proof.
+
+    `filter` is the canonical text of the filter that chose the full rows, "" when all are meant to be full.
+    `left` and `right` are the base64 roots of the subtrees over [0, start) and [end, size); `checkpoint` is
+    the signed note of `size` leaves, `key` the verifier key that checks it.
+    """
+
+    format: Literal["tallystick-export"] = FORMAT
+    version: Literal[1] = VERSION
+    origin: str
+    organization: str
+    filter: str
+    start: int
+    end: int
+    size: int
+    created_at: str
+    key: str
+    checkpoint: str
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+
+
+class Trailer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last line: how many positions came in full and as bare hashes, and the hex SHA-256 of all lines before."""
+
+    events: int
+    bare: int
+    sha256: str
+
+
+class Line(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """A line between them: one event in full, or a run of bare leaf hashes from `position` on."""
+
+    position: int
+    event: Raw | UnsetType = UNSET
+    leaf: Leaf | UnsetType = UNSET
+    opening: dict[str, Raw] | UnsetType = UNSET
+    seed: str | dict[str, str] | UnsetType = UNSET
+    count: int | UnsetType = UNSET
+    leaf_hashes: str | UnsetType = UNSET
+
+
+class FullLine(Struct, gc=False):
+    """The line of one event, ready to be encoded: readable form, leaf, opening and seed, in this order."""
+
+    position: int
+    event: Readable
+    leaf: Raw
+    opening: Mapping[str, Raw] | Raw
+    seed: str | Mapping[str, str] | Raw
+
+
+_encode = msgspec.json.Encoder().encode
+_header = msgspec.json.Decoder(Header)
+_trailer = msgspec.json.Decoder(Trailer)
+
+
+def header_line(header: Header) -> bytes:
+    """Return the first line, newline included."""
+    return _encode(header) + b"\n"
+
+
+def trailer_line(trailer: Trailer) -> bytes:
+    """Return the last line, newline included."""
+    return _encode(trailer) + b"\n"
+
+
+def full_line(position: int, organization: str, leaf: bytes, opening: bytes, seed: bytes) -> bytes:
+    """Return the line of one event, as the log stores it, with its readable form.
+
+    `seed` is the 16 bytes of the row, or what erasure put in their place, a JSON object. Raises Tampered when
+    the stored bytes are not a leaf and an opening.
+    """
+    try:
+        event = readable(read_leaf(leaf), read_opening(opening), position, organization)
+    except (msgspec.MsgspecError, IndexError, UnicodeError) as error:
+        raise Tampered(
+            f"the stored event at position {position} cannot be read: {error}", rule="row"
+        ) from None
+    shown = Raw(seed) if len(seed) > SEED_BYTES else encode_seed(seed)
+    return _encode(FullLine(position, event, Raw(leaf), Raw(opening), shown)) + b"\n"
+
+
+def bare_line(position: int, leaf_hashes: Sequence[bytes]) -> bytes:
+    """Return the line of 1 to 256 consecutive leaf hashes, the first of them at `position`."""
+    joined = encode_base64(b"".join(leaf_hashes)).encode()
+    return b'{"position":%d,"count":%d,"leaf_hashes":"%b"}\n' % (position, len(leaf_hashes), joined)
+
+
+def read_header(line: bytes) -> Header:
+    """Read the first line; raises Refused when it is not one, or not spelled as `header_line` spells it."""
+    try:
+        header = _header.decode(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Refused(f"the header cannot be read: {error}", rule="header") from None
+    if header_line(header) != line:
+        raise Refused("the header is not spelled as Tallystick spells it", rule="header")
+    if not 0 <= header.start <= header.end <= header.size:
+        raise Refused("the header's positions are not 0 <= start <= end <= size", rule="header")
+    return header
+
+
+def read_trailer(line: bytes) -> Trailer:
+    """Read the last line; raises Refused when it is not one, or not spelled as `trailer_line` spells it."""
+    try:
+        trailer = _trailer.decode(line)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Refused(f"the last line is not a trailer: {error}", rule="trailer") from None
+    if trailer_line(trailer) != line:
+        raise Refused("the trailer is not spelled as Tallystick spells it", rule="trailer")
+    return trailer
+
+
+def read_hashes(encoded: Sequence[str]) -> tuple[bytes, ...]:
+    """Decode the base64 hashes of the header; raises Refused unless each is 32 bytes."""
+    hashes = tuple(decode_base64(one) or b"" for one in encoded)
+    if any(len(one) != HASH_BYTES for one in hashes):
+        raise Refused("a hash in the header is not 32 bytes in base64", rule="header")
+    return hashes
+
+
+def read_bare(line: Line) -> tuple[bytes, ...]:
+    """Return the leaf hashes of a bare line; raises Refused when it does not hold what it says."""
+    joined = decode_base64(line.leaf_hashes) if isinstance(line.leaf_hashes, str) else None
+    if not joined or len(joined) % HASH_BYTES or not 0 < len(joined) <= BARE_MAX * HASH_BYTES:
+        raise Refused(f"a line of bare hashes holds not 1 to {BARE_MAX} hashes of 32 bytes", rule="line")
+    return split_hashes(joined)
