@@ -72,7 +72,7 @@ def test_tiles_built_batch_by_batch(batches: list[int]) -> None:
     assert len({(tile.level, tile.index) for tile in full}) == len(full)
     for tile in full:
         assert tile.root == root_of([tile.hashes[at : at + 32] for at in range(0, 8192, 32)])
-    assert tails.frontier() == frontier
+    assert tails == Tails.read(frontier, read_tail)
 
 
 def test_the_third_tile_level() -> None:
@@ -96,7 +96,7 @@ def test_tails_are_rebuilt_from_storage(size: int) -> None:
     grown = grow(Frontier(), LEAVES[:size]).tiles(Tails())[1]
     rebuilt = Tails.read(frontier_at(size), read_tail)
     assert rebuilt == grown
-    assert rebuilt.frontier() == frontier_at(size)
+    assert rebuilt.frontier == frontier_at(size)
     assert all(end - first < 256 for first, end in tail_ranges(size))
 
 
@@ -126,7 +126,12 @@ def test_a_failed_commit_leaves_everything_as_it_was() -> None:
     assert [tile.hashes for tile in tiles] == [TILES["tile/0/001"]]
 
 
-def test_tails_of_another_size_are_refused() -> None:
-    """A stale cache must stop the append, not write a tile of the wrong leaves."""
+def test_tails_of_another_log_are_refused() -> None:
+    """A stale cache, even one of the same size, must stop the append, not write a tile of the wrong leaves."""
     with pytest.raises(ValueError, match="tails of 0 leaves"):
         grow(frontier_at(5), LEAVES[5:9]).tiles(Tails())
+    never_committed = grow(frontier_at(4), [reference.leaf(-1)]).tiles(Tails.read(frontier_at(4), read_tail))[
+        1
+    ]
+    with pytest.raises(ValueError, match="tails of 5 leaves"):
+        grow(frontier_at(5), LEAVES[5:9]).tiles(never_committed)

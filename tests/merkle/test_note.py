@@ -170,6 +170,12 @@ def test_every_signature_of_a_known_key_is_checked() -> None:
             verify_note(Note(TEXT, signatures), [LOG.verifier])
 
 
+def test_a_signature_counts_once() -> None:
+    """A witness that signed twice must not pass for two witnesses."""
+    note = sign_note(TEXT, LOG)
+    assert verify_note(Note(TEXT, note.signatures * 3), [LOG.verifier]) == note.signatures
+
+
 def test_unknown_signatures_are_kept() -> None:
     """Dropping signatures of unknown keys would strip witnesses from a checkpoint that passes through."""
     unknown = Signature("witness.example", 7, b"some newer algorithm")

@@ -91,6 +91,27 @@ def test_a_range_proof_that_ends_after_its_log() -> None:
         verify_range(RangeProof(0, 5, SIZE_MAX + 1, (), ()), LEAVES[:5], LEAVES[0])
 
 
+def test_a_range_that_claims_another_end() -> None:
+    """An export that says it reaches further than its rows do would hide the rows it left out."""
+    proof, root = range_proof(3, 8, 11, read), root_of(LEAVES[:11])
+    verify_range(proof, LEAVES[3:8], root)
+    for end in (7, 9, 11):
+        with pytest.raises(ProofError, match="ends at leaf 8"):
+            verify_range(replace(proof, end=end), LEAVES[3:8], root)
+
+
+def test_neighbours_of_another_length() -> None:
+    """A neighbour that is not a hash is named as such before anything is computed with it."""
+    proof = range_proof(3, 8, 11, read)
+    for bad in (b"", b"x" * 31, b"x" * 33):
+        for wrong in (
+            replace(proof, left=(bad, *proof.left[1:])),
+            replace(proof, right=(bad, *proof.right[1:])),
+        ):
+            with pytest.raises(Tampered, match="not 32 bytes long"):
+                verify_range(wrong, LEAVES[3:8], LEAVES[0])
+
+
 @pytest.mark.parametrize("span", [(-1, 1, 2), (2, 1, 3), (0, 4, 3), (0, 0, SIZE_MAX + 1)])
 def test_ranges_outside_the_log_are_refused(span: tuple[int, int, int]) -> None:
     """An export of rows that are not there must be refused before it starts."""

@@ -14,6 +14,7 @@ from tallystick.errors import Refused, Tampered
 from tallystick.merkle.proof import Node
 from tallystick.merkle.tile import TILE_HEIGHT, TILE_WIDTH, TileId
 from tallystick.merkle.tree import (
+    EMPTY_LOG,
     HASH_BYTES,
     Frontier,
     check_hashes,
@@ -32,10 +33,11 @@ class Tails:
     """The hashes of the one incomplete tile at each tile level: what a full tile needs from before a batch.
 
     At most 255 hashes for each level, so 32 KiB for a log of four thousand million leaves. `levels[t]` is
-    their concatenation at tile level t.
+    their concatenation at tile level t. `frontier` is the log's at that moment: tails fit a log whose
+    frontier is this one and no other, not even another of the same size.
     """
 
-    size: int = 0
+    frontier: Frontier = EMPTY_LOG
     levels: tuple[bytes, ...] = ()
 
     @classmethod
@@ -57,30 +59,30 @@ class Tails:
                 )
             check_hashes(hashes, f"the tail of tile level {level}")
             levels.append(b"".join(hashes))
-        tails = cls(frontier.size, tuple(levels))
-        if tails.frontier() != frontier:
+        if _edge_of(levels) != frontier.nodes:
             raise Tampered("the stored leaf hashes or tiles do not lead to the stored frontier", rule="tail")
-        return tails
-
-    def frontier(self) -> Frontier:
-        """Return the frontier these hashes lead to: each tail holds the nodes of eight levels of it."""
-        nodes: list[bytes] = []
-        for tail in reversed(self.levels):
-            row, found = list(split_hashes(tail)), []
-            while row:
-                if len(row) % 2:
-                    found.append(row[-1])
-                row = parents(row)
-            nodes += reversed(found)
-        return Frontier(self.size, tuple(nodes))
+        return cls(frontier, tuple(levels))
 
     def partial_tiles(self) -> list[tuple[TileId, bytes]]:
         """Return the partial tiles a C2SP reader expects of a log of this size, lowest level first."""
         return [
-            (TileId(level, self.size >> (TILE_HEIGHT * (level + 1)), len(tail) // HASH_BYTES), tail)
+            (TileId(level, self.frontier.size >> (TILE_HEIGHT * (level + 1)), len(tail) // HASH_BYTES), tail)
             for level, tail in enumerate(self.levels)
             if tail
         ]
+
+
+def _edge_of(levels: Sequence[bytes]) -> tuple[bytes, ...]:
+    # Each tail holds the frontier's nodes of eight levels: the row's own last hash where its count is odd.
+    nodes: list[bytes] = []
+    for tail in reversed(levels):
+        row, found = list(split_hashes(tail)), []
+        while row:
+            if len(row) % 2:
+                found.append(row[-1])
+            row = parents(row)
+        nodes += reversed(found)
+    return tuple(nodes)
 
 
 def tail_ranges(size: int) -> list[tuple[int, int]]:
@@ -133,11 +135,13 @@ class Growth:
     def tiles(self, tails: Tails) -> tuple[list[FullTile], Tails]:
         """Return the tiles this batch completes, lowest level first, and the tails after it.
 
-        Raises ValueError when `tails` are not those of the log just before the batch: compare their size with
-        the head's first, and rebuild them with `Tails.read` when it differs.
+        Raises ValueError when `tails` are not those of the log just before the batch: compare their frontier
+        with the head's first, and rebuild them with `Tails.read` when it differs.
         """
-        if tails.size != self.before.size:
-            raise ValueError(f"tails of {tails.size} leaves do not fit a log of {self.before.size}")
+        if tails.frontier != self.before:
+            raise ValueError(
+                f"these tails of {tails.frontier.size} leaves are not of this log of {self.before.size}"
+            )
         completed: list[FullTile] = []
         levels: list[bytes] = []
         for level, (_, end) in enumerate(tail_ranges(self.after.size)):
@@ -148,7 +152,7 @@ class Growth:
             whole = len(joined) // (TILE_WIDTH * HASH_BYTES)
             completed += (self._tile(level, first // TILE_WIDTH + at, joined, at) for at in range(whole))
             levels.append(joined[whole * TILE_WIDTH * HASH_BYTES :])
-        return completed, Tails(self.after.size, tuple(levels))
+        return completed, Tails(self.after, tuple(levels))
 
     def _new_nodes(self, tile_level: int) -> list[bytes]:
         row, known = self.rows[TILE_HEIGHT * tile_level], self.before.size >> (TILE_HEIGHT * tile_level)

@@ -119,6 +119,9 @@ class Frontier:
         return cls(int.from_bytes(stored[:8], "big"), split_hashes(stored[8:]))
 
 
+EMPTY_LOG: Final = Frontier()
+
+
 def split_hashes(joined: bytes) -> tuple[bytes, ...]:
     """Cut `joined`, a multiple of 32 bytes, into its hashes."""
     return tuple(joined[at : at + HASH_BYTES] for at in range(0, len(joined), HASH_BYTES))
