@@ -76,6 +76,7 @@ def test_a_neighbour_never_lends_its_id() -> None:
         ("virtual_key", "vk-1")
     ]
     assert pairs("virtualKeys.create", {}, {"virtualKey": {"projectId": "p-1", "name": "x"}}) == []
+    assert pairs("virtualKeys.create", {}, {"プロジェクト": {"id": "p-1"}}) == []
 
 
 @pytest.mark.parametrize("key", ["createdBy", "owner", "request", "meta", "actor", "updated_by"])

@@ -13,7 +13,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 from tallystick.catalogue.load import catalogue
-from tallystick.catalogue.model import Product
+from tallystick.catalogue.model import Product, Published
 
 NAMES_SHOWN_MAX = 10
 
@@ -57,31 +57,34 @@ def names_digest(names: Iterable[str]) -> str:
 def coverage(
     products: Mapping[str, Product] | None = None, published: Mapping[str, Iterable[str]] | None = None
 ) -> list[CoverageRow]:
-    """Return one row for each product of a catalogue; by default the one that ships with the package.
+    """Return one row for each product that publishes a list; by default of the catalogue in the package.
 
     `published` gives the published names of some or all products; a product without one is checked
     against the count and the digest in its file.
     """
     products = catalogue() if products is None else products
     published = {} if published is None else published
-    return [
-        _compare(product, frozenset(published[name])) if name in published else _check_digest(product)
-        for name, product in products.items()
-    ]
+    rows = []
+    for name, product in products.items():
+        if name in published:
+            rows.append(_compare(product, frozenset(published[name])))
+        elif product.published is not None:
+            rows.append(_check_digest(product, product.published))
+    return rows
 
 
-def _check_digest(product: Product) -> CoverageRow:
+def _check_digest(product: Product, published: Published) -> CoverageRow:
     claimed = product.actions.keys() - product.additional
-    same = len(claimed) == product.published_count and names_digest(claimed) == product.published_sha256
+    same = len(claimed) == published.count and names_digest(claimed) == published.sha256
     return CoverageRow(
-        product.name,
-        product.title,
-        product.published_count,
-        product.published_count if same else None,
-        len(product.additional),
-        (),
-        (),
-        same,
+        product=product.name,
+        title=product.title,
+        published=published.count,
+        covered=published.count if same else None,
+        additional=len(product.additional),
+        missing=(),
+        surplus=(),
+        is_complete=same,
     )
 
 
@@ -89,14 +92,14 @@ def _compare(product: Product, published: frozenset[str]) -> CoverageRow:
     missing = tuple(sorted(published - product.actions.keys()))
     surplus = tuple(sorted(product.actions.keys() - published - product.additional))
     return CoverageRow(
-        product.name,
-        product.title,
-        len(published),
-        len(published) - len(missing),
-        len(product.additional),
-        missing,
-        surplus,
-        not missing and not surplus,
+        product=product.name,
+        title=product.title,
+        published=len(published),
+        covered=len(published) - len(missing),
+        additional=len(product.additional),
+        missing=missing,
+        surplus=surplus,
+        is_complete=not missing and not surplus,
     )
 
 

@@ -12,7 +12,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
-from tallystick.catalogue.model import PRODUCTS, Family, KnownAction, Product, Sensitivity, TargetType, Verb
+from tallystick.catalogue.model import (
+    PRODUCTS,
+    Family,
+    KnownAction,
+    Product,
+    Published,
+    Sensitivity,
+    TargetType,
+    Verb,
+)
 from tallystick.catalogue.words import singular
 from tallystick.errors import Misconfigured
 
@@ -73,12 +82,11 @@ def parse_product(text: str, name: str) -> Product:
         if action.name in actions:
             raise Misconfigured(f"{name}.toml: {action.name!r} is there twice")
         actions[action.name] = action
-    published = document["published"]
+    published = document.get("published")
     return Product(
         name=name,
         title=document["title"],
-        published_count=published["count"],
-        published_sha256=published["sha256"],
+        published=Published(published["count"], published["sha256"]) if published else None,
         additional=frozenset(document.get("additional", ())),
         actions=actions,
     )

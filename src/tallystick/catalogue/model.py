@@ -54,17 +54,23 @@ class KnownAction(Struct, frozen=True):
     api_activity_id: int
 
 
+class Published(Struct, frozen=True):
+    """A product's published list of names: how many they are and their digest (see `coverage.names_digest`)."""
+
+    count: int
+    sha256: str
+
+
 class Product(Struct, frozen=True):
     """One product's part of the catalogue with the claim its completeness is checked against.
 
-    `published_count` and `published_sha256` describe the product's published list of names (see
-    `coverage.names_digest`); `additional` are names we know besides that list.
+    `published` is None for our own actions: nobody else publishes a list of them. `additional` are names we
+    know besides the published list.
     """
 
     name: str
     title: str
-    published_count: int
-    published_sha256: str
+    published: Published | None
     additional: frozenset[str]
     actions: dict[str, KnownAction]
 

@@ -158,7 +158,9 @@ class _Search:
 
     def _entry(self, key: str, below: object, kind: str, depth: int) -> Iterator[_Found]:
         words = _words(key)
-        is_id = bool(words) and words[-1] in ("id", "ids")
+        if not words:  # a name in a script we cannot read is still somebody's name, not a wrapper
+            return
+        is_id = words[-1] in ("id", "ids")
         named = words[:-1] if is_id else words
         # `record` only wraps the thing; `record_id` says that the thing is a record.
         if not named or (not is_id and all(_singular(word) in _WRAPPERS for word in named)):
