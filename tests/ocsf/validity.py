@@ -58,9 +58,9 @@ def _key(event: JSON) -> tuple[str, int, tuple[str, ...]]:
 
 
 def errors(event: JSON) -> list[str]:
-    """Return everything wrong with an event: against its schema, and by the five further checks."""
+    """Return what is wrong with an event: against its schema or, when that is content, by the five further checks."""
     found = [f"{error.instance_path}: {error.message}" for error in _fast(*_key(event)).iter_errors(event)]
-    return found + list(further_errors(event))
+    return found or list(further_errors(event))
 
 
 def errors_by_the_reference(event: JSON) -> list[str]:
@@ -105,7 +105,7 @@ def _sibling_errors(value: JSON, declared: JSON, version: str, path: str) -> Ite
                 yield f"{here} is 99 without a text of its own"
             if not own and text is not None and text != caption:
                 yield f"{here}: {sibling} is {text!r}, the schema says {caption!r}"
-            if sibling == "type_name" and text != caption:
+            if own and sibling == "type_name" and text is not None and text != caption:
                 yield f"{here}: type_name is {text!r}, the schema says {caption!r}"
         if attribute["type"] == "object_t" and attribute["object_type"] != "object":
             inner = export(version)["objects"][attribute["object_type"]]

@@ -91,10 +91,10 @@ def _first_as_person(scene: Scene) -> dict[str, Any] | None:
 
 def authentication(out: dict[str, Any], scene: Scene) -> None:
     """3002: who signed in or out, to what, and how."""
-    out["user"] = target_person(scene) or scene.actor["user"].copy()
+    out["user"] = target_person(scene) or scene.actor["user"]
     out["service"] = {"name": scene.event["stream"]}
     if (session := scene.actor.get("session")) is not None:
-        out["session"] = session.copy()
+        out["session"] = session
     if scene.plan.activity_id == _LOGON:
         out["logon_type_id"], out["logon_type"] = _LOGON_TYPE
         out["is_remote"] = True
@@ -136,7 +136,7 @@ def group_management(out: dict[str, Any], scene: Scene) -> None:
     out["group"] = group(scene)
     user = target_person(scene)
     if user is None and scene.plan.acts_on_self:
-        user = scene.actor["user"].copy()
+        user = scene.actor["user"]
     out["user"] = user or nobody()
     if found := privileges(scene):
         out["privileges"] = found

@@ -64,6 +64,11 @@ def _finding_info(told: dict[str, Any], scene: Scene) -> dict[str, Any]:
     }
     if (description := _text(told, "description")) is not None:
         info["desc"] = fit(description, limit, "finding_info.desc", unmapped)
+    kinds = told.get("types")
+    if isinstance(kinds, list) and kinds and all(isinstance(kind, str) for kind in kinds):
+        info["types"] = [
+            fit(kind, limit, f"finding_info.types[{index}]", unmapped) for index, kind in enumerate(kinds)
+        ]
     for key, attribute in (("first_seen_at", "first_seen_time"), ("last_seen_at", "last_seen_time")):
         if (moment := milliseconds_or_none(told.get(key))) is not None:
             info[attribute] = moment

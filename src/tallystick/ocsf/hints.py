@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tallystick.ocsf.dialect import AUTHENTICATION, DETECTION_FINDING, ENTITY_MANAGEMENT, OTHER, Dialect
 from tallystick.ocsf.plan import Plan
-from tallystick.ocsf.values import is_address
+from tallystick.ocsf.values import is_address, milliseconds_or_none
 
 TEXT_CHARACTERS_MAX = 4_096
 ADDRESSES_MAX = 32
@@ -105,6 +105,9 @@ HINTS: dict[str, Hint] = {
         _flag,
         (*_to("actor.session.is_mfa", "session.is_mfa"), Place(("is_mfa",), frozenset({AUTHENTICATION}))),
     ),
+    "session_created_at": Hint(
+        milliseconds_or_none, _to("actor.session.created_time", "session.created_time")
+    ),
     "is_remote": Hint(_flag, _to("actor.session.is_remote")),
     "client_port": Hint(_port, _to("src_endpoint.port")),
     "x_forwarded_for": Hint(_addresses, _to("src_endpoint.intermediate_ips", "http_request.x_forwarded_for")),
@@ -134,14 +137,18 @@ AUTH_PROTOCOL = "auth_protocol"
 def apply_hints(out: dict[str, Any], metadata: dict[str, Any], plan: Plan) -> None:
     """Set the attributes that `metadata` has a known key for, where this class and version have them."""
     dialect = plan.dialect
-    for key in metadata.keys() & HINTS.keys():
-        hint = HINTS[key]
-        if (value := hint.read(metadata[key])) is None:
+    # In the order of the table: a rendering must be the same bytes every time.
+    for key, hint in HINTS.items():
+        if key not in metadata or (value := hint.read(metadata[key])) is None:
             continue
         for place in hint.places:
             if place.only is None or plan.class_uid in place.only:
                 _put(out, place.path, value, plan)
-    if plan.class_uid == AUTHENTICATION and isinstance(word := metadata.get(AUTH_PROTOCOL), str) and word:
+    if (
+        plan.class_uid == AUTHENTICATION
+        and isinstance(word := metadata.get(AUTH_PROTOCOL), str)
+        and word.strip()
+    ):
         out["auth_protocol_id"], out["auth_protocol"] = protocol(word, dialect)
 
 

@@ -53,9 +53,10 @@ def langsmith_item(
         item["actor"]["user"]["credential_uid"] = credential
     for path in NULL_FILLED:
         _fill(item, path)
-    item["unmapped"] = {"original_audit_log": _original(event, item)}
+    unmapped: dict[str, Any] = {"original_audit_log": _original(event, item)}
     if leaf_hash is not None:
-        item["unmapped"][LEAF_HASH] = leaf_hash.hex()
+        unmapped[LEAF_HASH] = leaf_hash.hex()
+    item["unmapped"] = unmapped
     return item
 
 

@@ -16,6 +16,7 @@ from tallystick.catalogue.model import ActionInfo, Sensitivity
 from tallystick.catalogue.words import split_words
 from tallystick.event.model import OUTCOMES, Outcome
 from tallystick.ocsf.dialect import (
+    ACCOUNT_CHANGE,
     API_ACTIVITY,
     AUTHENTICATION,
     CATEGORIES,
@@ -53,6 +54,8 @@ SEVERITY_BY_SENSITIVITY: dict[Sensitivity, int] = {
     "security": 3,
     "breach": 4,
 }
+ENABLE, DISABLE = 2, 5  # activities of 3001
+
 DENIED_SEVERITY = 2
 FINDING_SEVERITY = 4
 
@@ -65,6 +68,7 @@ class Plan(Struct, frozen=True):
 
     `heads` holds, by outcome, the first attributes of the rendered event; copy one, never change it.
     `room` are the common attributes this class has in this version, `profiles` those it needs for them.
+    `asks_states` says that `account_activity` may know the activity better than the name does.
     """
 
     dialect: Dialect
@@ -74,6 +78,7 @@ class Plan(Struct, frozen=True):
     activity_name: str
     room: frozenset[str]
     profiles: tuple[str, ...]
+    asks_states: bool
     acts_on_self: bool
     heads: dict[str, dict[str, Any]]
 
@@ -90,6 +95,24 @@ def class_and_activity(info: ActionInfo, version: Version, view: View) -> tuple[
     if info.class_uid == API_ACTIVITY:
         return API_ACTIVITY, _known(API_ACTIVITY, info.activity_id, dialect)
     return info.class_uid, _known(info.class_uid, info.activity_id, dialect)
+
+
+def account_activity(event: dict[str, Any]) -> int | None:
+    """Return 2 Enable or 5 Disable when the states of an account say that `active` changed, else None.
+
+    Directories disable an account by an ordinary update; the name of the action does not tell.
+    """
+    before, after = event.get("before"), event.get("after")
+    if not isinstance(after, dict):
+        return None
+    was = before.get("active") if isinstance(before, dict) else None
+    match after.get("active"):
+        case False if was is not False:
+            return DISABLE
+        case True if was is False:
+            return ENABLE
+        case _:
+            return None
 
 
 def _known(class_uid: int, activity_id: int, dialect: Dialect) -> int:
@@ -115,11 +138,15 @@ def severity_id(info: ActionInfo, class_uid: int, outcome: str) -> int:
 
 
 @lru_cache(maxsize=REMEMBERED_PLANS_MAX)
-def plan_for(action: str, version: Version, view: View) -> Plan:
-    """Decide everything that depends on the action only; total over any text."""
+def plan_for(action: str, version: Version, view: View, activity: int | None = None) -> Plan:
+    """Decide everything that depends on the action only; total over any text.
+
+    `activity` replaces the class's own activity where the event's states say more than its name.
+    """
     info = describe(action)
     dialect = DIALECTS[version]
     class_uid, activity_id = class_and_activity(info, version, view)
+    activity_id = activity_id if activity is None else activity
     return Plan(
         dialect=dialect,
         info=info,
@@ -128,6 +155,7 @@ def plan_for(action: str, version: Version, view: View) -> Plan:
         activity_name=activity_text(info, class_uid, activity_id),
         room=dialect.attributes[class_uid],
         profiles=("host",) if class_uid in dialect.host_classes else (),
+        asks_states=class_uid == ACCOUNT_CHANGE and activity_id == OTHER,
         acts_on_self=not _SELF_WORDS.isdisjoint(split_words(action)),
         heads={outcome: _head(info, class_uid, activity_id, outcome) for outcome in OUTCOMES},
     )

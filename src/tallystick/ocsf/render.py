@@ -12,7 +12,7 @@ from typing import Any
 from tallystick.ocsf.bodies import BODIES
 from tallystick.ocsf.dialect import DETECTION_FINDING, Version, View
 from tallystick.ocsf.hints import apply_hints
-from tallystick.ocsf.plan import Plan, plan_for
+from tallystick.ocsf.plan import Plan, account_activity, plan_for
 from tallystick.ocsf.scene import Scene, actor_object, endpoint_of, request_of, user_of_actor
 from tallystick.ocsf.values import milliseconds
 
@@ -50,6 +50,8 @@ def render(
     Every event renders: a foreign action, an erased actor, a value OCSF refuses.
     """
     plan = plan_for(event["action"], version, view)
+    if plan.asks_states and (activity := account_activity(event)) is not None:
+        plan = plan_for(event["action"], version, view, activity)
     scene = open_scene(event, plan, log_name)
     out = plan.heads[event["outcome"]].copy()
     # Early, and before anything else that has a key ending in "time": Splunk takes the first `"time":`.

@@ -73,6 +73,9 @@ def resources(scene: Scene, targets: list[dict[str, Any]], *, affected: bool = F
         if notes and isinstance(note := notes.get(uid), dict) and note:
             resource["data"] = note
         rendered.append(resource)
+    version = state_version(event.get("after")) or state_version(event.get("before"))
+    if rendered and version is not None:
+        rendered[0]["version"] = version
     return rendered
 
 
@@ -90,10 +93,15 @@ def person(scene: Scene, target: dict[str, Any], path: str) -> dict[str, Any]:
 
 
 def target_person(scene: Scene, path: str = "user") -> dict[str, Any] | None:
-    """Return the user the act was done to, or None when no target is one."""
+    """Return the user the act was done to, or None when no target is one.
+
+    Who acts on their own account is described as fully as an actor is.
+    """
+    actor = scene.event["actor"]
     for target in scene.targets:
         if is_person(target["type"]):
-            return person(scene, target, path)
+            itself = actor["type"] == "user" and actor.get("id") == target["id"]
+            return scene.actor["user"] if itself else person(scene, target, path)
     return None
 
 
@@ -142,13 +150,16 @@ def entity(scene: Scene, target: dict[str, Any], state: Any) -> dict[str, Any]:
     reading = read_type(target["type"])
     is_policy = reading.name.endswith("_policy")
     type_id, text = _POLICY if is_policy else _ENTITY_TYPES.get(reading.name, (OTHER, reading.label))
+    holder = found
     if "managed_entity.type_id" in newer:
         if (twin := _ENTITY_TWINS.get(type_id)) is not None:
-            found[twin] = {key: value for key, value in found.items() if key != "version" or twin == "policy"}
+            found[twin] = {key: value for key, value in found.items() if key != "version" or is_policy}
+        if is_policy:
+            holder = found["policy"]
         found["type_id"] = type_id
     found["type"] = text
     if state is not None:
-        found["data"] = state
+        holder["data"] = state
     return found
 
 

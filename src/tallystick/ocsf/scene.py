@@ -72,7 +72,7 @@ def read_type(target_type: str) -> TypeReading:
     words = tuple(singular(word) for word in split_words(target_type))
     known = type_phrases().get(words)
     if known is None:
-        return TypeReading(target_type, "", target_type)
+        return TypeReading(target_type, "", target_type if target_type.strip() else UNKNOWN)
     return TypeReading(known.name, known.family, known.label)
 
 
@@ -104,11 +104,12 @@ def user_of_actor(scene: Scene) -> dict[str, Any]:
         user["org"] = {"uid": scene.event["organization"]}
     if (roles := actor.get("roles")) is not None and (groups := _groups(roles)):
         user["groups"] = groups
-    if type_id != 1 and (credential := actor.get("credential_id")) is not None:
-        if "user.programmatic_credentials" in dialect.newer:
-            user["programmatic_credentials"] = [{"uid": credential, "type": actor["type"]}]
-        else:
+    if (credential := actor.get("credential_id")) is not None:
+        if "user.programmatic_credentials" not in dialect.newer:
             user["credential_uid"] = credential
+        elif type_id != 1:
+            # A person's credential may be a browser session, which is none of the programmatic ones.
+            user["programmatic_credentials"] = [{"uid": credential, "type": actor["type"]}]
     return user
 
 

@@ -8,6 +8,7 @@ and its opening as well, `agrees` proves that the rendering says what the leaf s
 
 from __future__ import annotations
 
+import re
 from typing import Any, get_args
 
 from tallystick.errors import Refused
@@ -15,7 +16,8 @@ from tallystick.ocsf.dialect import DIALECTS, View
 from tallystick.ocsf.render import LEAF_HASH, SHA_256, render
 
 VIEWS: tuple[View, ...] = get_args(View)
-LEAF_HASH_BYTES = 32
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def leaf_hash_of(rendered: dict[str, Any]) -> tuple[int, bytes]:
@@ -43,11 +45,8 @@ def _leaf_hash(rendered: dict[str, Any]) -> bytes:
             (unmapped.get(LEAF_HASH) if isinstance(unmapped, dict) else None),
             f"/unmapped/{LEAF_HASH}",
         )
-    if isinstance(text, str) and len(text) == 2 * LEAF_HASH_BYTES:
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            pass
+    if isinstance(text, str) and _HASH.fullmatch(text):
+        return bytes.fromhex(text)
     raise Refused(
         f"this OCSF event has no leaf hash: {path[1:].replace('/', '.')} must be 64 hexadecimal digits",
         path=path,
