@@ -25,14 +25,14 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Base of every part of an event: frozen, by keyword, unknown fields refused, defaults not written."""
 
 
-class Roles(Part, kw_only=True):
+class Roles(Part, frozen=True, kw_only=True):
     """The roles an actor held at the time of the act."""
 
     organization: str | None = None
     workspace: str | None = None
 
 
-class Delegator(Part, kw_only=True):
+class Delegator(Part, frozen=True, kw_only=True):
     """Someone on whose behalf the actor acted; a snapshot, like every name and e-mail here."""
 
     type: ActorType
@@ -43,7 +43,7 @@ class Delegator(Part, kw_only=True):
     roles: Roles | None = None
 
 
-class Actor(Part, kw_only=True):
+class Actor(Part, frozen=True, kw_only=True):
     """Who did it; `id` may be absent only for `system` and `anonymous`."""
 
     type: ActorType
@@ -55,7 +55,7 @@ class Actor(Part, kw_only=True):
     on_behalf_of: tuple[Delegator, ...] = ()
 
 
-class Target(Part, kw_only=True):
+class Target(Part, frozen=True, kw_only=True):
     """A resource the act was done to; the first of an event is its main target."""
 
     type: str
@@ -63,7 +63,7 @@ class Target(Part, kw_only=True):
     name: str | None = None
 
 
-class Http(Part, kw_only=True):
+class Http(Part, frozen=True, kw_only=True):
     """The HTTP request that carried the act."""
 
     method: str | None = None
@@ -71,7 +71,7 @@ class Http(Part, kw_only=True):
     status: int | None = None
 
 
-class Location(Part, kw_only=True):
+class Location(Part, frozen=True, kw_only=True):
     """Where the address of the request is thought to be."""
 
     country: str | None = None
@@ -79,7 +79,7 @@ class Location(Part, kw_only=True):
     city: str | None = None
 
 
-class Context(Part, kw_only=True):
+class Context(Part, frozen=True, kw_only=True):
     """From where and within what the act was done."""
 
     ip: str | None = None
@@ -91,7 +91,7 @@ class Context(Part, kw_only=True):
     location: Location | None = None
 
 
-class Error(Part, kw_only=True):
+class Error(Part, frozen=True, kw_only=True):
     """Why the act did not succeed."""
 
     type: str | None = None
@@ -99,7 +99,7 @@ class Error(Part, kw_only=True):
     message: str | None = None
 
 
-class Event(Part, kw_only=True):
+class Event(Part, frozen=True, kw_only=True):
     """What a producer sends: one act, claimed to have happened at `occurred_at`.
 
     `id` is the idempotency key (UUID text); `before` and `after` are UNSET when absent, because null,
@@ -121,23 +121,33 @@ class Event(Part, kw_only=True):
     metadata: dict[str, Any] | None = None
 
 
-class Flag(Part, kw_only=True):
-    """A note that the server changed or doubts the value at `path` (a JSON pointer) and how."""
+class Flag(Part, frozen=True, kw_only=True):
+    """A note that the server changed or doubts the value at `path` (a JSON pointer) and how.
+
+    `length` (characters) and `sha256` (hex, of the UTF-8 text) are those of the whole text where only a
+    part of it was kept; `dropped` is a part that tells nothing about anybody and was left out, as a port.
+    """
 
     path: str
     kind: str
+    length: int | None = None
+    sha256: str | None = None
+    dropped: str | None = None
 
 
-class Change(Part, kw_only=True):
-    """One difference between `before` and `after`; `path` is a JSON pointer."""
+class Change(Part, frozen=True, kw_only=True):
+    """One difference between `before` and `after`; `path` is a JSON pointer.
+
+    Kind `more` comes last and stands for the differences beyond the number that is listed.
+    """
 
     path: str
-    kind: Literal["added", "removed", "changed"]
+    kind: Literal["added", "removed", "changed", "more"]
     before: Any | UnsetType = UNSET
     after: Any | UnsetType = UNSET
 
 
-class RecordedEvent(Event, kw_only=True):
+class RecordedEvent(Event, frozen=True, kw_only=True):
     """An event as the log holds it: what was sent, and what the server added."""
 
     organization: str
