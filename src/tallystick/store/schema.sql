@@ -98,7 +98,10 @@ DECLARE
 BEGIN
     IF to_regclass('public.' || part) IS NOT NULL THEN RETURN; END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(part, 7));
-    IF to_regclass('public.' || part) IS NOT NULL THEN RETURN; END IF;
+    -- Whoever held the lock may have made it. An advisory lock brings no news to the name cache; a query does.
+    IF EXISTS (SELECT FROM pg_class WHERE relname = part AND relnamespace = 'public'::regnamespace) THEN
+        RETURN;
+    END IF;
     EXECUTE format('CREATE TABLE %I PARTITION OF audit_logs FOR VALUES FROM (%L) TO (%L)',
                    part, first_day, (first_day AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC');
     -- TRUNCATE triggers are not inherited by partitions.
@@ -384,3 +387,11 @@ GRANT UPDATE (released_by) ON quarantine TO tallystick_writer;
 GRANT DELETE ON log_checkpoints TO tallystick_keeper;
 REVOKE ALL ON FUNCTION ensure_audit_logs_month(timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_audit_logs_month(timestamptz) TO tallystick_writer, tallystick_keeper;
+
+-- instance: the name of this installation in the origin of every log; one row, written at the first start.
+CREATE TABLE instance (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    name     text NOT NULL
+);
+GRANT SELECT ON instance TO tallystick_reader, tallystick_keeper;
+GRANT SELECT, INSERT ON instance TO tallystick_writer;

@@ -1,0 +1,276 @@
+"""The append: rows, tiles, dictionaries and head of one log in one transaction. store/DESIGN.md says what always holds.
+
+A small append is one statement; a large one is BEGIN, lock, COPY, finish, COMMIT. Both say in the same words what
+is to be written: `Append`. Whoever calls this decides what the rows, the tree and the checkpoint are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import count
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+from tallystick.errors import AuditError, Refused
+from tallystick.store.connect import ACQUIRE_SECONDS, Connection, Pool, classify, is_of_driver, transaction
+from tallystick.store.queries import load
+
+_SQL = load("append")
+_ROW_COLUMNS = (
+    *("occurred_at", "id", "actor_ref", "actor_type", "action", "verb", "outcome", "stream", "workspace"),
+    *("target_type", "target_id", "more_targets", "ip", "request_id", "leaf_hash", "seed", "leaf", "opening"),
+)
+_COPY_COLUMNS = ("organization_id", "received_at", "position", *_ROW_COLUMNS)
+_MORE_TARGETS = _ROW_COLUMNS.index("more_targets")
+_ID = _ROW_COLUMNS.index("id")
+# Data that no retry makes storable: a value the type cannot hold, or an index entry that is too large.
+_UNSTORABLE_STATES = ("22", "54")
+
+
+class Row(NamedTuple):
+    """One event as audit_logs holds it, without what depends on its place in the log."""
+
+    occurred_at: datetime
+    id: UUID
+    actor_ref: UUID
+    actor_type: str
+    action: str
+    verb: str
+    outcome: str
+    stream: str
+    workspace: str
+    target_type: str
+    target_id: str
+    more_targets: tuple[str, ...]
+    ip: str
+    request_id: str
+    leaf_hash: bytes
+    seed: bytes
+    leaf: bytes
+    opening: bytes
+
+
+class NewSubject(NamedTuple):
+    """A subject the directory does not have yet; `id` is "" where its type needs none."""
+
+    ref: UUID
+    type: str
+    id: str
+
+
+class NewLabel(NamedTuple):
+    """A name, e-mail or id a subject was not seen with before, lower case, and its pieces of three characters."""
+
+    ref: UUID
+    label: str
+    trigrams: Sequence[str]
+
+
+class Tile(NamedTuple):
+    """A full tile of 8192 bytes at its place."""
+
+    level: int
+    number: int
+    hashes: bytes
+
+
+class Place(NamedTuple):
+    """Where a log stands: its size, its frontier's nodes joined, its last signed note, its subjects' epoch."""
+
+    size: int
+    frontier: bytes
+    note: str
+    subject_epoch: int
+
+
+class Start(NamedTuple):
+    """What holds once the lock of a log is taken: where it stands, which ids it holds, whether subjects clash."""
+
+    place: Place
+    last_received_at: datetime
+    known: frozenset[UUID]
+    clash: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One append to one log, from `before` to `size`.
+
+    `received_at` is that of every row; `terms` counts events by (kind, value), `hours` by (hour, outcome);
+    `month` is the first instant of the month when its first row is among these; `keep_note` retains the note.
+    """
+
+    organization_id: UUID
+    before: Place
+    received_at: datetime
+    rows: Sequence[Row]
+    size: int
+    frontier: bytes
+    note: str
+    signed_at: datetime
+    keep_note: bool
+    month: datetime | None
+    tiles: Sequence[Tile]
+    terms: dict[tuple[str, str], int]
+    hours: dict[tuple[datetime, str], int]
+    subjects: Sequence[NewSubject]
+    labels: Sequence[NewLabel]
+
+
+class Unstorable(Refused):
+    """The database cannot hold one of these rows, whatever is tried: find out which and refuse it."""
+
+    rule = "unstorable"
+
+
+async def append_at_once(pool: Pool, append: Append) -> frozenset[UUID] | None:
+    """Append in one statement if the log stands exactly at `append.before`; otherwise change nothing.
+
+    Returns None when appended; else the ids the log holds already, empty when it stands elsewhere or a subject
+    clashes. Raises UnknownOutcome when the server did not say what happened, Unstorable for impossible data.
+    """
+    rows = append.rows
+    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in _ROW_COLUMNS]
+    columns[_MORE_TARGETS] = [array_literal(more) for more in columns[_MORE_TARGETS]]
+    place = append.before
+    arguments = (
+        *(append.organization_id, place.size, place.frontier, place.note, place.subject_epoch),
+        *(append.received_at, *columns),
+        *_finish_arguments(append),
+    )
+    row = await _only_statement(pool, _SQL["append_events"], arguments)
+    return None if row["appended"] else frozenset(row["known"])
+
+
+async def _only_statement(pool: Pool, statement: str, arguments: Sequence[Any]) -> Any:
+    try:
+        connection = cast(Connection, await pool.inner.acquire(timeout=ACQUIRE_SECONDS))
+    except Exception as error:
+        raise classify(error, during_commit=False) from error
+    try:
+        return await connection.fetchrow(statement, *arguments)
+    except BaseException as error:
+        connection.terminate()
+        if not isinstance(error, Exception) or not is_of_driver(error):
+            raise
+        raise unstorable(error) or _moment_known(error) from error
+    finally:
+        await pool.inner.release(connection)
+
+
+def _moment_known(error: Exception) -> AuditError:
+    # The statement is its own transaction. An ERROR says that it was rolled back. Anything else, a lost
+    # connection, a time-out or a FATAL, may have come after the commit.
+    return classify(error, during_commit=getattr(error, "severity_en", None) != "ERROR")
+
+
+def unstorable(error: Exception) -> Unstorable | None:
+    """Return what to raise when `error` says that a row can never be stored, None for any other error."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    if state[:2] not in _UNSTORABLE_STATES:
+        return None
+    return Unstorable(
+        f"The database cannot hold this event ({state}). It was not stored; do not send it again."
+    )
+
+
+async def begin_append(
+    connection: Connection, organization_id: UUID, ids: Sequence[UUID], subjects: Sequence[NewSubject]
+) -> Start:
+    """Take the lock of one log until the transaction ends, and say what holds now."""
+    refs, types, names = _columns(subjects, 3)
+    row = await connection.fetchrow(_SQL["begin_append"], organization_id, ids, refs, types, names)
+    assert row is not None
+    place = Place(row["size"], row["frontier"], row["note"], row["subject_epoch"])
+    return Start(place, row["last_received_at"], frozenset(row["known"]), row["clash"])
+
+
+async def write(connection: Connection, append: Append) -> None:
+    """Write a whole append, its lock being held; raises Unstorable for data the database cannot hold."""
+    start = (append.organization_id, append.received_at)
+    records = (
+        (*start, position, *row)
+        for position, row in zip(count(append.before.size), append.rows, strict=False)
+    )
+    try:
+        await connection.copy_records_to_table("audit_logs", columns=_COPY_COLUMNS, records=records)
+        await connection.execute(
+            _SQL["finish_append"],
+            *(
+                append.organization_id,
+                append.before.size,
+                append.received_at,
+                [row.id for row in append.rows],
+            ),
+            *_finish_arguments(append),
+        )
+    except Exception as error:
+        if refused := unstorable(error):
+            raise refused from error
+        raise
+
+
+def _finish_arguments(append: Append) -> tuple[Any, ...]:
+    return (
+        *(append.size, append.frontier, append.note, append.signed_at, append.keep_note, append.month),
+        *_columns(append.tiles, 3),
+        *_counted(append.terms),
+        *_counted(append.hours),
+        *_columns(append.subjects, 3),
+        *_columns([(ref, label, array_literal(trigrams)) for ref, label, trigrams in append.labels], 3),
+    )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [[row[at] for row in rows] for at in range(width)]
+
+
+def _counted(counts: dict[tuple[Any, str], int]) -> tuple[list[Any], list[str], list[int]]:
+    return [first for first, _ in counts], [second for _, second in counts], list(counts.values())
+
+
+def array_literal(texts: Sequence[str]) -> str:
+    """Return `texts` as PostgreSQL writes a text[]; a list of lists of different lengths has no other form."""
+    if not texts:
+        return "{}"
+    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + '","'.join(escaped) + '"}'
+
+
+async def ensure_month(pool: Pool, at: datetime) -> None:
+    """Make the partition that holds `at`, unless it is there."""
+    async with transaction(pool) as connection:
+        await connection.execute(_SQL["ensure_month"], at)
+
+
+class StoredEvent(NamedTuple):
+    """What the log holds under an id; leaf, opening and seed are None where retention removed the row."""
+
+    id: UUID
+    position: int
+    received_at: datetime
+    leaf: bytes | None
+    opening: bytes | None
+    seed: bytes | None
+
+
+async def stored_events(pool: Pool, organization_id: UUID, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:
+    """Return what the log holds under those of `ids` that it knows."""
+    async with transaction(pool, reading=True) as connection:
+        rows = await connection.fetch(_SQL["stored_events"], organization_id, ids)
+    return {row["id"]: StoredEvent(*row) for row in rows}
+
+
+class Quarantined(NamedTuple):
+    """An event that broke its action's registered schema: where it is, and what it broke, as JSON."""
+
+    position: int
+    action: str
+    violations: bytes
+
+
+async def quarantine(connection: Connection, organization_id: UUID, events: Sequence[Quarantined]) -> None:
+    """Keep what these events broke, in the transaction that appends them."""
+    await connection.execute(_SQL["quarantine"], organization_id, *_columns(events, 3))

@@ -1,0 +1,28 @@
+"""The subject directory as the append needs it: which pseudonymous ref stands for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.queries import load
+
+_SQL = load("subjects")
+
+
+async def find_subjects(
+    connection: Connection, organization_id: UUID, subjects: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], UUID]:
+    """Return the refs of those of `subjects` (type, id) that the directory has."""
+    types, ids = [one[0] for one in subjects], [one[1] for one in subjects]
+    rows = await connection.fetch(_SQL["find_subjects"], organization_id, types, ids)
+    return {(row["type"], row["id"]): row["ref"] for row in rows}
+
+
+async def look_up_subjects(
+    pool: Pool, organization_id: UUID, subjects: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], UUID]:
+    """Do what `find_subjects` does, in a transaction of its own."""
+    async with transaction(pool, reading=True) as connection:
+        return await find_subjects(connection, organization_id, subjects)
