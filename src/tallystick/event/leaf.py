@@ -29,11 +29,11 @@ class LeafRoles(_Part, frozen=True):
     workspace: str | None = None
 
 
-class LeafDelegator(_Part, frozen=True):
-    ref: str
-    type: str
+class LeafDelegator(_Part, frozen=True, kw_only=True):
     credential_id: str | None = None
+    ref: str
     roles: LeafRoles | None = None
+    type: str
 
 
 class LeafActor(_Part, frozen=True):

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from tallystick.errors import Refused, Tampered
+from tallystick.event.leaf import Leaf, read_leaf
 from tallystick.merkle.note import decode_base64, encode_base64
 from tallystick.merkle.tree import HASH_BYTES, split_hashes
-from tallystick.verify.leaf import Leaf, read_leaf
 from tallystick.verify.readable import Readable, readable
 from tallystick.verify.reseal import SEED_BYTES, encode_seed, read_opening
 
@@ -108,7 +108,7 @@ def full_line(position: int, organization: str, leaf: bytes, opening: bytes, see
         raise Tampered(
             f"the stored event at position {position} cannot be read: {error}", rule="row"
         ) from None
-    shown = Raw(seed) if len(seed) > SEED_BYTES else encode_seed(seed)
+    shown = encode_seed(seed) if len(seed) == SEED_BYTES else Raw(seed)
     return _encode(FullLine(position, event, Raw(leaf), Raw(opening), shown)) + b"\n"
 
 

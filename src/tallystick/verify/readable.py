@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Raw, Struct
 
+from tallystick.event.leaf import ERASED, REST, Leaf, LeafActor, LeafDelegator, LeafRoles, LeafTarget
 from tallystick.event.limits import ON_BEHALF_OF_MAX, TARGETS_MAX
-from tallystick.event.model import ActorType
-from tallystick.verify.leaf import Leaf, LeafActor, LeafDelegator, LeafRoles
 
 Opening = Mapping[str, Raw]
 
@@ -22,112 +21,112 @@ TARGET_NAMES: Final = tuple(f"targets/{at}/name" for at in range(TARGETS_MAX))
 DELEGATORS: Final = tuple(f"actor/on_behalf_of/{at}" for at in range(ON_BEHALF_OF_MAX))
 
 
-class Sealed(Struct, forbid_unknown_fields=True):
-    """What the opening holds of one of those acted for."""
-
-    id: Raw | UnsetType = UNSET
-    name: Raw | UnsetType = UNSET
-    email: Raw | UnsetType = UNSET
+class _Part(Struct, omit_defaults=True, gc=False):
+    pass
 
 
-class ReadableDelegator(Struct, gc=False):
+class ReadableDelegator(_Part):
     """One of those on whose behalf the actor acted."""
 
-    type: ActorType
-    id: Raw | UnsetType
-    name: Raw | UnsetType
-    email: Raw | UnsetType
-    credential_id: str | UnsetType
-    roles: LeafRoles | UnsetType
+    type: str
+    credential_id: str | None = None
+    roles: LeafRoles | None = None
+    email: Raw | None = None
+    id: Raw | None = None
+    name: Raw | None = None
 
 
-class ReadableActor(Struct, gc=False):
+class ReadableActor(_Part):
     """Who did it."""
 
-    type: ActorType
-    id: Raw | UnsetType
-    name: Raw | UnsetType
-    email: Raw | UnsetType
-    credential_id: str | UnsetType
-    roles: LeafRoles | UnsetType
-    on_behalf_of: list[ReadableDelegator] | UnsetType
+    type: str
+    credential_id: str | None = None
+    roles: LeafRoles | None = None
+    id: Raw | None = None
+    name: Raw | None = None
+    email: Raw | None = None
+    on_behalf_of: list[ReadableDelegator] | None = None
 
 
-class ReadableTarget(Struct, gc=False):
+class ReadableTarget(_Part):
     """What it was done to."""
 
     type: str
     id: str
-    name: Raw | UnsetType
+    name: Raw | None = None
 
 
-class ReadableContext(Struct, gc=False):
+class ReadableContext(_Part):
     """From where it was done."""
 
-    ip: Raw | UnsetType
-    user_agent: Raw | UnsetType
-    request_id: str | UnsetType
-    session_id: Raw | UnsetType
-    trace_id: Raw | UnsetType
-    http: Raw | UnsetType
-    location: Raw | UnsetType
+    ip: Raw | None = None
+    user_agent: Raw | None = None
+    session_id: Raw | None = None
+    trace_id: Raw | None = None
+    http: Raw | None = None
+    location: Raw | None = None
+    request_id: str | None = None
 
 
-class Readable(Struct, gc=False):
+# All but the first have a default, so that absent ones are left out wherever they stand.
+class Readable(_Part):
     """One recorded event; fields that are absent have no key."""
 
     id: str
-    organization: str
     position: int
-    received_at: str
-    occurred_at: str
+    organization: str
     action: str
     outcome: str
     stream: str
-    workspace: str | UnsetType
-    source: str
-    actor: ReadableActor
-    targets: list[ReadableTarget | Raw]
-    context: ReadableContext | UnsetType
-    error: Raw | UnsetType
-    before: Raw | UnsetType
-    after: Raw | UnsetType
-    metadata: Raw | UnsetType
-    redacted: Raw | UnsetType
-    flags: Raw | UnsetType
+    workspace: str | None = None
+    occurred_at: str | None = None
+    received_at: str | None = None
+    source: str | None = None
+    actor: ReadableActor | None = None
+    targets: list[ReadableTarget] | None = None
+    context: ReadableContext | None = None
+    error: Raw | None = None
+    before: Raw | None = None
+    after: Raw | None = None
+    metadata: Raw | None = None
+    redacted: Raw | None = None
+    flags: Raw | None = None
+    erased: list[str] | None = None
 
 
-_sealed = msgspec.json.Decoder(Sealed).decode
-_rest = msgspec.json.Decoder(list[Raw]).decode
-_NOBODY: Final = Sealed()
+_who = msgspec.json.Decoder(dict[str, Raw]).decode
+_erased = msgspec.json.Decoder(dict[str, str]).decode
+_rest = msgspec.json.Decoder(tuple[LeafTarget, ...]).decode
+_NOWHERE: Final = ReadableContext()
 
 
 def readable(leaf: Leaf, opening: Opening, position: int, organization: str) -> Readable:
     """Return the event at `position`; encoding it gives the JSON a reader sees.
 
-    Raises msgspec.ValidationError where the opening holds something that is no part of an event.
+    Raises msgspec.ValidationError or IndexError where leaf or opening hold what is no part of an event.
     """
     get = opening.get
     return Readable(
         leaf.id,
-        organization,
         position,
-        leaf.received_at,
-        leaf.occurred_at,
+        organization,
         leaf.action,
         leaf.outcome,
         leaf.stream,
         leaf.workspace,
+        leaf.occurred_at,
+        leaf.received_at,
         leaf.source,
         _actor(leaf.actor, opening),
-        _targets(leaf, opening),
+        _targets(leaf.targets, opening),
         _context(leaf, opening),
-        get("error", UNSET),
-        get("before", UNSET),
-        get("after", UNSET),
-        get("metadata", UNSET),
-        get("redacted", UNSET),
-        get("flags", UNSET),
+        get("error"),
+        get("before"),
+        get("after"),
+        get("metadata"),
+        get("redacted"),
+        get("flags"),
+        ["/" + path for path in sorted(_erased(opening[ERASED]))] if ERASED in opening else None,
     )
 
 
@@ -136,47 +135,38 @@ def _actor(actor: LeafActor, opening: Opening) -> ReadableActor:
     chain = actor.on_behalf_of
     return ReadableActor(
         actor.type,
-        get("actor/id", UNSET),
-        get("actor/name", UNSET),
-        get("actor/email", UNSET),
         actor.credential_id,
         actor.roles,
-        UNSET
-        if chain is UNSET
-        else [_delegator(one, opening.get(DELEGATORS[at])) for at, one in enumerate(chain)],
+        get("actor/id"),
+        get("actor/name"),
+        get("actor/email"),
+        [_delegator(one, get(DELEGATORS[at])) for at, one in enumerate(chain)] if chain else None,
     )
 
 
 def _delegator(one: LeafDelegator, sealed: Raw | None) -> ReadableDelegator:
-    who = _NOBODY if sealed is None else _sealed(sealed)
-    return ReadableDelegator(one.type, who.id, who.name, who.email, one.credential_id, one.roles)
+    who = {} if sealed is None else _who(sealed)
+    return ReadableDelegator(
+        one.type, one.credential_id, one.roles, who.get("email"), who.get("id"), who.get("name")
+    )
 
 
-def _targets(leaf: Leaf, opening: Opening) -> list[ReadableTarget | Raw]:
-    if leaf.targets is UNSET:
-        shown: list[ReadableTarget | Raw] = []
-    else:
-        get = opening.get
-        shown = [
-            ReadableTarget(one.type, one.id, get(TARGET_NAMES[at], UNSET))
-            for at, one in enumerate(leaf.targets)
-        ]
-    rest = opening.get("targets/rest")
-    return shown if rest is None else shown + _rest(rest)
+def _targets(targets: tuple[LeafTarget, ...], opening: Opening) -> list[ReadableTarget]:
+    get = opening.get
+    if rest := get(REST):
+        targets += _rest(rest)
+    return [ReadableTarget(one.type, one.id, get(TARGET_NAMES[at])) for at, one in enumerate(targets)]
 
 
-def _context(leaf: Leaf, opening: Opening) -> ReadableContext | UnsetType:
+def _context(leaf: Leaf, opening: Opening) -> ReadableContext | None:
     get = opening.get
     context = ReadableContext(
-        get("context/ip", UNSET),
-        get("context/user_agent", UNSET),
+        get("context/ip"),
+        get("context/user_agent"),
+        get("context/session_id"),
+        get("context/trace_id"),
+        get("context/http"),
+        get("context/location"),
         leaf.request_id,
-        get("context/session_id", UNSET),
-        get("context/trace_id", UNSET),
-        get("context/http", UNSET),
-        get("context/location", UNSET),
     )
-    return UNSET if context == _NOWHERE else context
-
-
-_NOWHERE: Final = ReadableContext(UNSET, UNSET, UNSET, UNSET, UNSET, UNSET, UNSET)
+    return None if context == _NOWHERE else context

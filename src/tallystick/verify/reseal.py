@@ -17,14 +17,12 @@ SALT_BYTES: Final = 16
 SEED_BYTES: Final = 16
 PATHS_REMEMBERED_MAX: Final = 4096
 
-ERASED: Final = "$erased"
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
 
 # Decodes an opening into its paths, each with the JSON bytes of its value.
 read_opening = msgspec.json.Decoder(dict[str, Raw]).decode
-_commits = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class _Paths(dict[str, tuple[bytes, bytes]]):
@@ -52,25 +50,6 @@ def sealed_digest(opening: Mapping[str, Raw], seed: bytes) -> str:
         for (path, framed), value in zip(map(_PATHS.__getitem__, opening), opening.values(), strict=True)
     ]
     return encode_seed(sha256(SEALED + b"".join(commits)).digest())
-
-
-def sealed_digest_after_erasure(opening: Mapping[str, Raw], salts: Mapping[str, str]) -> str:
-    """Return `sealed` where some values were erased: their commitments stand in the opening, the others have salts.
-
-    Raises ValueError when a value has no salt, a salt no value, or an erased path still a value.
-    """
-    values = {path: value for path, value in opening.items() if path != ERASED}
-    erased = _commits(opening[ERASED]) if ERASED in opening else {}
-    if set(values) != set(salts) or set(values) & set(erased):
-        raise ValueError("values, salts and erased values do not belong together")
-    commits = {path: decode_seed(commit) for path, commit in erased.items()}
-    for path, value in values.items():
-        salt, framed = decode_seed(salts[path]), _PATHS[path][1]
-        if len(salt) != SALT_BYTES:
-            raise ValueError(f"a salt is not {SALT_BYTES} bytes long")
-        commits[path] = sha256(FIELD + salt + framed + value).digest()
-    ordered = [commits[path] for path in sorted(commits, key=str.encode)]
-    return encode_seed(sha256(SEALED + b"".join(ordered)).digest())
 
 
 def encode_seed(raw: bytes) -> str:
