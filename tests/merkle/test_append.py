@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -85,9 +86,14 @@ def test_the_third_tile_level() -> None:
     assert after.levels[2] == tiles[1].root == root_of(LEAVES[:65_536])
 
 
-def read_tail(level: int, first: int, end: int) -> list[bytes]:
+@cache
+def tile_hash(level: int, index: int) -> bytes:
     span = 256**level
-    return [root_of(LEAVES[at * span : (at + 1) * span]) for at in range(first, end)]
+    return root_of(LEAVES[index * span : (index + 1) * span])
+
+
+def read_tail(level: int, first: int, end: int) -> list[bytes]:
+    return [tile_hash(level, index) for index in range(first, end)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 511, 512, 3000, 65_535, 65_536, 65_793, 70_000])
