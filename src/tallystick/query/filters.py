@@ -88,7 +88,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(name="q", kind="language", repeats=False, characters_max=LANGUAGE_CHARACTERS_MAX,
            example='action:delete -outcome:success created:>=2026-11-01 "ada love"',
            summary="Filters in one line: key:value, -key:value, created:>=2026-11-01, created:a..b, and free words, each of "
-           "which must be part of the action, the actor or a target's type, or be the id of a target."),
+           "which must be part of the action, the actor or the main target's type, or be the id of a target."),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Filter] = {

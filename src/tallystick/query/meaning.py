@@ -47,11 +47,11 @@ def matches(
 
 
 def word_fits(word: str, facts: Mapping[str, Any], labels: Iterable[str]) -> bool:
-    """Tell whether a free word is part of the action, of a label or of a target's type, or is a target's id."""
+    """Tell whether a free word is part of the action, a label or the main target's type, or is a target's id."""
     return (
         fold_ascii(word) in fold_ascii(facts["action"])
         or label_fits(word, labels)
-        or any(fold_ascii(word) in fold_ascii(type) for type in facts["target_type"])
+        or any(fold_ascii(word) in fold_ascii(type) for type in facts["target_type"][:1])
         or word in facts["target_id"]
     )
 

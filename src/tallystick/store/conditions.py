@@ -1,0 +1,353 @@
+"""What a query means on this organization's rows: its words looked up in the dictionaries, with their shares.
+
+The dictionaries (terms, subjects, subject_labels) hold every distinct value once. A substring is matched there, and
+rows are then found by whole values. A filter whose value the dictionary lacks keeps no row at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tallystick.event.model import ACTOR_TYPES, ACTORS_WITHOUT_ID
+from tallystick.query.filters import ORGANIZATION_LEVEL, WORDS_MAX
+from tallystick.query.model import Clause, Query
+from tallystick.query.text import action_fits, fold, fold_ascii, split_pattern
+from tallystick.store.connect import Connection
+from tallystick.store.queries import load
+from tallystick.store.statement import assemble
+from tallystick.store.trigrams import trigrams
+
+PEOPLE_MAX = 2_000  # labels one text may match before persons are tested row by row instead
+SLOT_VALUES_MAX = 2_000  # values of one filter that the facet index is asked for
+SLOTS_MAX = 3
+# Of an address, a request or a target nobody counts the events; a guess that a first look soon corrects.
+SHARE_UNKNOWN = 0.001
+
+GROUPS = ("persons", *(f"word{n}" for n in range(1, WORDS_MAX + 1)), "never")
+_NUMBER_OF_FACET = {
+    "actor_ref": 1, "actor_type": 2, "action": 3, "verb": 4, "outcome": 5, "stream": 6, "workspace": 7,
+    "target_type": 8, "target_id": 9, "ip": 10, "request_id": 11,
+}  # fmt: skip
+# Filters on one column: its key → (parameter, kind in the dictionary or None, refused values as a complement).
+_COLUMNS: Mapping[str, tuple[str, str | None, bool]] = {
+    "verb": ("verbs", "verb", True),
+    "outcome": ("outcomes", "outcome", True),
+    "stream": ("streams", "stream", True),
+    "actor_type": ("actor_types", "actor_type", True),
+    "workspace": ("workspaces", "workspace", False),
+    "ip": ("ips", None, False),
+    "request_id": ("request_ids", None, False),
+}
+_PIECES = load("search")
+_RESOLVE = assemble(_PIECES, "resolve")
+_RESOLVE_PEOPLE = assemble(_PIECES, "resolve_people")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Values (kind of facet, text) one of which every matching row has, and the share of rows that has one."""
+
+    values: tuple[tuple[str, str], ...]
+    share: float
+
+
+@dataclass
+class Conditions:
+    """The parameters of the statements of search.sql, and what is known about how many rows they keep.
+
+    `impossible` says that no row matches. `share` is the share of the log's rows that are expected to match,
+    `slots` the conditions the facet index can answer, most selective first.
+    """
+
+    size: int
+    months: list[tuple[datetime, int]]
+    values: dict[str, Any] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
+    impossible: bool = False
+    share: float = 1.0
+    exact_share: bool = True
+    filtered: bool = False
+
+    def want(self, parameter: str, kind: str | None, wanted: Iterable[str], share: float | None) -> None:
+        """Keep only rows whose column has one of `wanted`; `share` None = nobody knows."""
+        values = sorted(set(wanted))
+        before = self.values[parameter]
+        self.values[parameter] = values if before is None else sorted(set(before) & set(values))
+        self.add_slot([(kind or parameter, value) for value in values], share)
+        self.impossible |= not self.values[parameter]
+
+    def add_slot(self, values: Sequence[tuple[str, str]], share: float | None) -> None:
+        """Note a condition and, where the index can answer it, a slot."""
+        self.filtered = True
+        self.exact_share &= share is not None
+        known = SHARE_UNKNOWN if share is None else min(1.0, share)
+        self.share *= known
+        self.impossible |= not values
+        if 0 < len(values) <= SLOT_VALUES_MAX:
+            self.slots.append(Slot(tuple(values), known))
+            self.slots.sort(key=lambda slot: slot.share * (1 + len(slot.values) / 64))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return all parameters, the slots included; an unused slot repeats the first, which costs nothing."""
+        chosen = [*self.slots[:SLOTS_MAX], *self.slots[:1] * SLOTS_MAX][:SLOTS_MAX]
+        arguments = dict(self.values)
+        for number, slot in enumerate(chosen, 1):
+            arguments[f"slot{number}_kinds"] = [_NUMBER_OF_FACET[kind] for kind, _ in slot.values]
+            arguments[f"slot{number}_values"] = [value for _, value in slot.values]
+        return arguments
+
+
+class Dictionary:
+    """The entries of the dictionaries that a query asks for, read in one snapshot with the size of the log."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.size = 0
+        self.months: list[tuple[datetime, int]] = []
+        self.terms: dict[str, dict[str, int]] = {}
+        self.nobody: list[UUID] = []
+        self.subjects: dict[str, dict[UUID, int]] = {}
+        for row in rows:
+            match row["what"]:
+                case "size":
+                    self.size = row["events"]
+                case "month":
+                    self.months.append((row["month"], row["events"]))
+                case "term":
+                    self.terms.setdefault(row["kind"], {})[row["value"]] = row["events"]
+                case "nobody":
+                    self.nobody.append(row["ref"])
+                case "subject":
+                    self.subjects.setdefault(row["value"], {})[row["ref"]] = row["events"]
+                case other:
+                    raise AssertionError(other)
+        self.months.sort()
+
+    def share(self, kind: str, values: Iterable[str]) -> float:
+        """Return the share of the log's rows that have one of `values`."""
+        entries = self.terms.get(kind, {})
+        return sum(entries.get(value, 0) for value in set(values)) / max(1, self.size)
+
+
+async def read_dictionary(
+    connection: Connection, organization_id: UUID, query: Query, workspace: str | None
+) -> Dictionary:
+    """Read the size of the log, its months, and what the dictionaries have for the values of `query`."""
+    clauses = (*query.only, *query.never)
+    words = (*query.words, *query.never_words)
+    whole = [
+        kind
+        for key, (_, kind, whole) in _COLUMNS.items()
+        if whole and kind and any(c.key == key for c in clauses)
+    ]
+    exact = [("workspace", value) for c in clauses if c.key == "workspace" for value in _workspaces(c.values)]
+    exact += [("target_type", value) for c in query.only if c.key == "target_type" for value in c.values]
+    exact += [] if workspace is None else [("workspace", workspace)]
+    texts = [split_pattern(value)[0] for c in clauses if c.key == "action" for value in c.values]
+    persons = bool(words) or any(c.key == "user" for c in clauses)
+    arguments = {
+        "organization": organization_id,
+        "whole_kinds": whole,
+        "exact_kinds": [kind for kind, _ in exact],
+        "exact_values": [value for _, value in exact],
+        "text_kinds": ["action", "target_type"] if words else ["action"] if texts else [],
+        "texts": sorted({*texts, *map(fold_ascii, words)}),
+        "nobody_types": sorted(ACTORS_WITHOUT_ID) if persons else [],
+        "subject_types": list(ACTOR_TYPES),
+        "subject_ids": sorted({value for c in clauses if c.key == "actor_id" for value in c.values}),
+    }
+    return Dictionary(await connection.fetch(_RESOLVE.text, *_RESOLVE.arguments(arguments)))
+
+
+async def read_people(
+    connection: Connection, organization_id: UUID, texts: Iterable[str]
+) -> dict[str, dict[UUID, int] | None]:
+    """Return for each text who is known by a label that contains it and with how many events; None = too many."""
+    wanted = sorted(set(texts))
+    arguments = {
+        "organization": organization_id,
+        "texts": wanted,
+        "trigrams": [_array_literal(trigrams(text)) for text in wanted],
+        "people_max": PEOPLE_MAX + 1,
+    }
+    found: dict[str, dict[UUID, int]] = {text: {} for text in wanted}
+    for text, ref, events in await connection.fetch(
+        _RESOLVE_PEOPLE.text, *_RESOLVE_PEOPLE.arguments(arguments)
+    ):
+        found[text][ref] = events
+    return {text: people if len(people) <= PEOPLE_MAX else None for text, people in found.items()}
+
+
+def person_texts(query: Query) -> list[str]:
+    """Return every text that a query looks for in what people are known by."""
+    texts = [value for c in (*query.only, *query.never) if c.key == "user" for value in c.values]
+    return sorted({*texts, *map(fold, query.words), *map(fold, query.never_words)})
+
+
+def conditions_of(
+    query: Query,
+    dictionary: Dictionary,
+    *,
+    workspace: str | None,
+    people: Mapping[str, Mapping[UUID, int] | None] | None,
+) -> Conditions:
+    """Turn a query into conditions on rows.
+
+    `workspace` None = the whole organization, else only its events. `people` None = persons were not looked up:
+    rows are tested one by one against what their actors are known by.
+    """
+    made = Conditions(dictionary.size, dictionary.months)
+    made.values = dict.fromkeys(_EVERY_PARAMETER)
+    made.values["nobody"] = dictionary.nobody
+    if workspace is not None:
+        made.want("workspaces", "workspace", [workspace], dictionary.share("workspace", [workspace]))
+    for clause in query.only:
+        _add_clause(made, clause, dictionary)
+    for clause in query.never:
+        _add_never(made, clause, dictionary)
+    _add_targets(made, query, dictionary)
+    _add_groups(made, query, dictionary, people)
+    return made
+
+
+def _add_clause(made: Conditions, clause: Clause, dictionary: Dictionary) -> None:
+    """Add one positive filter, targets and persons aside."""
+    if clause.key in _COLUMNS:
+        parameter, kind, _ = _COLUMNS[clause.key]
+        values = _workspaces(clause.values) if clause.key == "workspace" else clause.values
+        if kind is not None:
+            values = [value for value in values if value in dictionary.terms.get(kind, {})]
+        made.want(parameter, kind or clause.key, values, dictionary.share(kind, values) if kind else None)
+    elif clause.key == "action":
+        values = _actions(clause.values, dictionary)
+        made.want("actions", "action", values, dictionary.share("action", values))
+    elif clause.key == "actor_id":
+        refs = {ref: n for value in clause.values for ref, n in dictionary.subjects.get(value, {}).items()}
+        made.values["refs"] = sorted(refs)
+        made.add_slot(
+            [("actor_ref", str(ref)) for ref in sorted(refs)], sum(refs.values()) / max(1, made.size)
+        )
+
+
+def _add_never(made: Conditions, clause: Clause, dictionary: Dictionary) -> None:
+    """Add one negative filter, persons aside; where the whole dictionary is small, as what is left of it."""
+    if clause.key in _COLUMNS:
+        parameter, kind, whole = _COLUMNS[clause.key]
+        values = _workspaces(clause.values) if clause.key == "workspace" else clause.values
+        if whole and kind is not None:
+            rest = [value for value in dictionary.terms.get(kind, {}) if value not in values]
+            made.want(parameter, kind, rest, dictionary.share(kind, rest))
+        else:
+            made.values["not_" + parameter] = list(values)
+            made.filtered = True
+    elif clause.key == "action":
+        made.values["not_actions"] = _actions(clause.values, dictionary)
+        made.filtered = True
+    elif clause.key == "actor_id":
+        made.values["not_refs"] = sorted({r for v in clause.values for r in dictionary.subjects.get(v, {})})
+        made.filtered = True
+
+
+def _add_targets(made: Conditions, query: Query, dictionary: Dictionary) -> None:
+    types, ids = query.values("target_type"), query.values("target_id")
+    if types is not None:
+        made.values["target_types"] = list(types)
+        # Only main targets are counted, and any target may have the type: a type nobody counted may still be there.
+        known = dictionary.share("target_type", types)
+        made.add_slot([("target_type", value) for value in types], known or None)
+    if ids is not None:
+        made.values["target_ids"] = list(ids)
+        made.add_slot([("target_id", value) for value in ids], None)
+    for clause in query.never:
+        if clause.key in ("target_type", "target_id"):
+            made.values[f"not_{clause.key}s"] = list(clause.values)
+            made.filtered = True
+
+
+def _add_groups(
+    made: Conditions,
+    query: Query,
+    dictionary: Dictionary,
+    people: Mapping[str, Mapping[UUID, int] | None] | None,
+) -> None:
+    """Add the wanted persons, each free word, and everything never wanted of both."""
+    persons = query.values("user")
+    if persons is not None:
+        _add_group(made, "persons", (), persons, dictionary, people)
+    for number, word in enumerate(query.words, 1):
+        _add_group(made, f"word{number}", (word,), (fold(word),), dictionary, people)
+    never = query.never_values("user")
+    if never or query.never_words:
+        texts = (*never, *map(fold, query.never_words))
+        _add_group(made, "never", query.never_words, texts, dictionary, people)
+
+
+def _add_group(
+    made: Conditions,
+    group: str,
+    words: Sequence[str],
+    texts: Sequence[str],
+    dictionary: Dictionary,
+    people: Mapping[str, Mapping[UUID, int] | None] | None,
+) -> None:
+    """Fill in the parameters of one `anyof` of search.sql."""
+    folded = [fold_ascii(word) for word in words]
+    actions = [a for a in dictionary.terms.get("action", {}) if any(w in fold_ascii(a) for w in folded)]
+    types = [t for t in dictionary.terms.get("target_type", {}) if any(w in fold_ascii(t) for w in folded)]
+    known = None if people is None else [people[text] for text in texts]
+    by_label = known is None or any(found is None for found in known)
+    refs: dict[UUID, int] = {}
+    if known is not None and not by_label:
+        refs = {ref: n for found in known for ref, n in (found or {}).items()}
+    # Whose events carry no id is nobody in particular: such a row is asked itself, never the directory.
+    nobody = dictionary.nobody if by_label else [ref for ref in dictionary.nobody if ref in refs]
+    events_of_nobody = sum(refs.pop(ref, 0) for ref in nobody)
+    made.values |= {
+        f"{group}_actions": actions,
+        f"{group}_types": types,
+        f"{group}_ids": list(words),
+        f"{group}_refs": sorted(refs),
+        f"{group}_texts": list(texts),
+        f"{group}_nobody": nobody,
+        f"{group}_by_label": by_label,
+    }
+    made.filtered = True
+    if group == "never":
+        return
+    if by_label:
+        made.exact_share = False
+        made.share *= 0.5  # a guess: whoever matches so many labels has done much
+        return
+    values = [("action", a) for a in actions] + [("target_type", t) for t in types]
+    values += [("actor_ref", str(ref)) for ref in (*refs, *nobody)] + [("target_id", word) for word in words]
+    counted = dictionary.share("action", actions) + dictionary.share("target_type", types)
+    share = counted + (sum(refs.values()) + events_of_nobody) / max(1, made.size)
+    made.add_slot(values, share if not words else share + SHARE_UNKNOWN)
+    if words:
+        made.exact_share = False
+
+
+def _actions(patterns: Sequence[str], dictionary: Dictionary) -> list[str]:
+    known = dictionary.terms.get("action", {})
+    return [action for action in known if any(action_fits(pattern, action) for pattern in patterns)]
+
+
+def _workspaces(values: Iterable[str]) -> list[str]:
+    return ["" if value == ORGANIZATION_LEVEL else value for value in values]
+
+
+def _array_literal(values: Sequence[str]) -> str:
+    quoted = ('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
+    return "{" + ",".join(quoted) + "}"
+
+
+_EVERY_PARAMETER = (
+    "actions", "not_actions", "verbs", "outcomes", "streams", "workspaces", "not_workspaces", "actor_types", "refs",
+    "not_refs", "ips", "not_ips", "request_ids", "not_request_ids", "target_types", "target_ids", "not_target_types",
+    "not_target_ids", "nobody",
+    *(f"{group}_{part}" for group in GROUPS
+      for part in ("actions", "types", "ids", "refs", "texts", "nobody", "by_label")),
+)  # fmt: skip

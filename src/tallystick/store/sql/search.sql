@@ -1,0 +1,181 @@
+-- Parameters are named, `:name`; store/statement.py numbers them. `{name}` puts in another statement of this file.
+
+-- anyof --
+-- One free word, or the wanted persons: a row fits by its action, its actor, its main target's type or the id of a
+-- target. NULL actions =
+-- no such condition. Persons come as refs; as texts to look for among all their labels when there are too many; and
+-- actors without an id, who are nobody in particular, by the name and e-mail of the row itself, A-Z folded.
+(:{g}_actions::text[] IS NULL
+    OR a.action = ANY (:{g}_actions::text[])
+    OR a.actor_ref = ANY (:{g}_refs::uuid[])
+    OR a.target_type = ANY (:{g}_types::text[])
+    OR a.target_id = ANY (:{g}_ids::text[])
+    OR (a.more_targets <> '{}' AND (
+        SELECT true FROM generate_series(2, cardinality(a.more_targets), 2) AS n
+        WHERE a.more_targets[n] = ANY (:{g}_ids::text[]) LIMIT 1))
+    OR (:{g}_by_label::boolean AND a.actor_ref <> ALL (:nobody::uuid[]) AND (
+        SELECT true FROM subject_labels l, unnest(:{g}_texts::text[]) AS t (text)
+        WHERE l.organization_id = :organization AND l.ref = a.actor_ref AND strpos(l.label, t.text) > 0 LIMIT 1))
+    OR (a.actor_ref = ANY (:{g}_nobody::uuid[]) AND (
+        SELECT true FROM (SELECT convert_from(a.opening, 'UTF8')::json AS values) o,
+            unnest(:{g}_texts::text[]) AS t (text)
+        WHERE strpos(lower((o.values ->> 'actor/name') COLLATE "C"), t.text) > 0
+            OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0 LIMIT 1)))
+
+-- matching --
+-- Everything a row must fit besides its time and partition; each parameter NULL when it is not asked for.
+(:actions::text[] IS NULL OR a.action = ANY (:actions::text[]))
+AND (:not_actions::text[] IS NULL OR a.action <> ALL (:not_actions::text[]))
+AND (:verbs::text[] IS NULL OR a.verb = ANY (:verbs::text[]))
+AND (:outcomes::text[] IS NULL OR a.outcome = ANY (:outcomes::text[]))
+AND (:streams::text[] IS NULL OR a.stream = ANY (:streams::text[]))
+AND (:workspaces::text[] IS NULL OR a.workspace = ANY (:workspaces::text[]))
+AND (:not_workspaces::text[] IS NULL OR a.workspace <> ALL (:not_workspaces::text[]))
+AND (:actor_types::text[] IS NULL OR a.actor_type = ANY (:actor_types::text[]))
+AND (:refs::uuid[] IS NULL OR a.actor_ref = ANY (:refs::uuid[]))
+AND (:not_refs::uuid[] IS NULL OR a.actor_ref <> ALL (:not_refs::uuid[]))
+AND (:ips::text[] IS NULL OR a.ip = ANY (:ips::text[]))
+AND (:not_ips::text[] IS NULL OR a.ip <> ALL (:not_ips::text[]))
+AND (:request_ids::text[] IS NULL OR a.request_id = ANY (:request_ids::text[]))
+AND (:not_request_ids::text[] IS NULL OR a.request_id <> ALL (:not_request_ids::text[]))
+AND ((:target_types::text[] IS NULL AND :target_ids::text[] IS NULL)
+    OR ((:target_types::text[] IS NULL OR a.target_type = ANY (:target_types::text[]))
+        AND (:target_ids::text[] IS NULL OR a.target_id = ANY (:target_ids::text[])))
+    OR (a.more_targets <> '{}' AND (
+        SELECT true FROM generate_series(1, cardinality(a.more_targets), 2) AS n
+        WHERE (:target_types::text[] IS NULL OR a.more_targets[n] = ANY (:target_types::text[]))
+            AND (:target_ids::text[] IS NULL OR a.more_targets[n + 1] = ANY (:target_ids::text[])) LIMIT 1)))
+AND (:not_target_types::text[] IS NULL OR (a.target_type <> ALL (:not_target_types::text[]) AND NOT EXISTS (
+    SELECT FROM generate_series(1, cardinality(a.more_targets), 2) AS n
+    WHERE a.more_targets[n] = ANY (:not_target_types::text[]))))
+AND (:not_target_ids::text[] IS NULL OR (a.target_id <> ALL (:not_target_ids::text[]) AND NOT EXISTS (
+    SELECT FROM generate_series(1, cardinality(a.more_targets), 2) AS n
+    WHERE a.more_targets[n + 1] = ANY (:not_target_ids::text[]))))
+AND {anyof_persons}
+AND {anyof_word1}
+AND {anyof_word2}
+AND {anyof_word3}
+AND {anyof_word4}
+AND (:never_actions::text[] IS NULL OR NOT coalesce({anyof_never}, false))
+
+-- facets_of --
+-- The hashes under which rows with any of the given values are found; audit_facets() makes the same ones.
+(SELECT coalesce(array_agg(CASE f.kind
+        WHEN 1 THEN uuid_hash_extended(f.value::uuid, uuid_hash_extended(:organization, 1))
+        ELSE hashtextextended(f.value, uuid_hash_extended(:organization, f.kind)) END), '{}')
+    FROM unnest(:{s}_kinds::int[], :{s}_values::text[]) AS f (kind, value))
+
+-- row_facets --
+-- The indexed expression.
+audit_facets(a.organization_id, a.actor_ref, a.actor_type, a.action, a.verb, a.outcome, a.stream, a.workspace,
+    a.target_type, a.target_id, a.more_targets, a.ip, a.request_id)
+
+-- in_time --
+-- The rows that may be seen, in their months, within the time range and beyond the place of a cursor.
+a.received_at >= :received_from AND a.received_at < :received_to AND a.position < :size
+AND a.occurred_at >= :since AND a.occurred_at < :until
+
+-- scan_newest --
+-- Walk a bounded number of rows from the newest backwards and keep those that match: best when many do.
+SELECT a.position, a.occurred_at, a.leaf, a.opening FROM (
+    SELECT * FROM audit_logs a
+    WHERE a.organization_id = :organization AND {in_time}
+        AND (a.occurred_at, a.position) < (:place_at, :place_position)
+    ORDER BY a.occurred_at DESC, a.position DESC LIMIT :rows_max
+) a WHERE {matching} LIMIT :wanted
+
+-- scan_oldest --
+-- The same from the oldest forwards.
+SELECT a.position, a.occurred_at, a.leaf, a.opening FROM (
+    SELECT * FROM audit_logs a
+    WHERE a.organization_id = :organization AND {in_time}
+        AND (a.occurred_at, a.position) > (:place_at, :place_position)
+    ORDER BY a.occurred_at, a.position LIMIT :rows_max
+) a WHERE {matching} LIMIT :wanted
+
+-- end_of_scan_newest --
+-- The last row that such a walk reaches; none when it reaches the end.
+SELECT a.occurred_at, a.position FROM audit_logs a
+WHERE a.organization_id = :organization AND {in_time}
+    AND (a.occurred_at, a.position) < (:place_at, :place_position)
+ORDER BY a.occurred_at DESC, a.position DESC OFFSET :rows_max - 1 LIMIT 1
+
+-- end_of_scan_oldest --
+-- The same from the oldest forwards.
+SELECT a.occurred_at, a.position FROM audit_logs a
+WHERE a.organization_id = :organization AND {in_time}
+    AND (a.occurred_at, a.position) > (:place_at, :place_position)
+ORDER BY a.occurred_at, a.position OFFSET :rows_max - 1 LIMIT 1
+
+-- by_facet --
+-- The rows that the facet index finds. The organization is part of every hash; comparing it in a form no index
+-- understands leaves the planner one way only, the right one.
+audit_logs a
+WHERE (a.organization_id = :organization) IS TRUE AND {in_time}
+    AND {row_facets} && {facets_of_slot1} AND {row_facets} && {facets_of_slot2} AND {row_facets} && {facets_of_slot3}
+    AND {matching}
+
+-- probe_newest --
+-- Look the matching rows up in the facet index and sort them: best when few match.
+SELECT a.position, a.occurred_at, a.leaf, a.opening FROM {by_facet}
+    AND (a.occurred_at, a.position) < (:place_at, :place_position)
+ORDER BY a.occurred_at DESC, a.position DESC LIMIT :wanted
+
+-- probe_oldest --
+-- The same from the oldest forwards.
+SELECT a.position, a.occurred_at, a.leaf, a.opening FROM {by_facet}
+    AND (a.occurred_at, a.position) > (:place_at, :place_position)
+ORDER BY a.occurred_at, a.position LIMIT :wanted
+
+-- resolve --
+-- In one snapshot: the size of the log, its months, and the dictionary's entries for the values that are asked for.
+-- what = size | month | term | nobody | subject
+SELECT 'size' AS what, '' AS kind, '' AS value, h.size AS events, NULL::uuid AS ref, NULL::timestamptz AS month
+FROM log_head h WHERE h.organization_id = :organization
+UNION ALL
+SELECT 'month', '', '', m.first_position, NULL, m.month FROM log_months m WHERE m.organization_id = :organization
+UNION ALL
+SELECT 'term', t.kind, t.value, t.events, NULL, NULL FROM terms t
+WHERE t.organization_id = :organization AND t.kind = ANY (:whole_kinds::text[])
+UNION ALL
+SELECT 'term', t.kind, t.value, t.events, NULL, NULL
+FROM unnest(:exact_kinds::text[], :exact_values::text[]) AS e (kind, value)
+JOIN terms t ON t.organization_id = :organization AND t.kind = e.kind AND t.value = e.value
+UNION ALL
+SELECT 'term', t.kind, t.value, t.events, NULL, NULL FROM terms t
+WHERE t.organization_id = :organization AND t.kind = ANY (:text_kinds::text[])
+    AND (SELECT true FROM unnest(:texts::text[]) AS w (text)
+        WHERE strpos(lower(t.value COLLATE "C"), w.text) > 0 LIMIT 1)
+UNION ALL
+SELECT 'nobody', '', '', 0, s.ref, NULL FROM subjects s
+WHERE s.organization_id = :organization AND s.type = ANY (:nobody_types::text[]) AND s.id = ''
+UNION ALL
+SELECT 'subject', s.type, s.id, coalesce(t.events, 0), s.ref, NULL
+FROM subjects s LEFT JOIN terms t
+    ON t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = s.ref::text
+WHERE s.organization_id = :organization AND s.type = ANY (:subject_types::text[]) AND s.id = ANY (:subject_ids::text[])
+
+-- resolve_people --
+-- Who is known by a label that contains each text, at most :people_max labels of each; by trigrams, or for texts
+-- too short to have any by reading the organization's labels.
+SELECT w.text, l.ref, coalesce(t.events, 0) AS events
+FROM unnest(:texts::text[], :trigrams::text[]) AS w (text, trigrams), LATERAL (
+    (SELECT DISTINCT f.ref FROM (
+        SELECT l.ref FROM subject_labels l
+        WHERE (l.organization_id = :organization) IS TRUE AND w.trigrams <> '{}'
+            AND l.trigrams @> w.trigrams::text[] AND strpos(l.label, w.text) > 0 LIMIT :people_max) f)
+    UNION ALL
+    (SELECT DISTINCT f.ref FROM (
+        SELECT l.ref FROM subject_labels l
+        WHERE l.organization_id = :organization AND w.trigrams = '{}' AND strpos(l.label, w.text) > 0
+        LIMIT :people_max) f)
+) l LEFT JOIN terms t ON t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = l.ref::text
+
+-- month_bounds --
+-- The first and last occurred_at among the rows of each of the given months, which are over.
+SELECT m.month,
+    (SELECT min(a.occurred_at) FROM audit_logs a WHERE a.organization_id = :organization
+        AND a.received_at >= m.month AND a.received_at < m.next) AS first_at,
+    (SELECT max(a.occurred_at) FROM audit_logs a WHERE a.organization_id = :organization
+        AND a.received_at >= m.month AND a.received_at < m.next) AS last_at
+FROM unnest(:months::timestamptz[], :next_months::timestamptz[]) AS m (month, next)
