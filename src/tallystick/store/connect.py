@@ -272,8 +272,15 @@ def is_of_driver(error: BaseException) -> bool:
 
 
 _NOTHING = "Nothing of this call was stored."
+_POOLER = (
+    "The database does not keep the settings or statements of a session; a pooler stands before it. "
+    "Set TALLYSTICK_DATABASE_POOLER=transaction."
+)
 # SQLSTATE, or its first two characters → (class, sentence, seconds until a retry makes sense).
 STATES: Mapping[str, tuple[type[AuditError], str, int]] = {
+    "08P01": (Misconfigured, _POOLER, 0),
+    "26000": (Misconfigured, _POOLER, 0),
+    "42P05": (Misconfigured, _POOLER, 0),
     "08": (TryLater, f"The database cannot be reached. {_NOTHING}", 1),
     "53300": (TryLater, f"The database has no free connection. {_NOTHING}", 1),
     "53100": (TryLater, f"The database's disk is full. {_NOTHING} An operator must free space.", 30),

@@ -87,9 +87,10 @@ _NEVER_ALLOWED = frozenset({"server_version_num", "server_encoding"})
 
 async def check(connection: asyncpg.Connection) -> list[Finding]:
     """Return what is unsafe about the server behind `connection`, which must have no settings of its own."""
-    rows = await connection.fetch(
-        "SELECT name, setting FROM pg_settings WHERE name = ANY($1)", [rule.setting for rule in _RULES]
-    )
+    async with connection.transaction():  # one server connection, whatever stands between
+        rows = await connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1)", [rule.setting for rule in _RULES]
+        )
     return judge({row["name"]: row["setting"] for row in rows})
 
 
