@@ -8,8 +8,8 @@ import sys
 def main() -> None:
     """Run the command line; a plain sentence and an exit code for every error, never a stack trace."""
     try:
+        import click  # noqa: F401
         import rich  # noqa: F401
-        import typer  # noqa: F401
     except ImportError:
         sys.exit("The command line needs the server's parts: pip install 'tallystick[server]'")
     from tallystick.cli.app import run

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
 
-import typer
+import click
 from rich.console import Console
 
 from tallystick import __version__
-from tallystick.cli import serve
+from tallystick.cli.check import DOCTOR, VERIFY
+from tallystick.cli.demo import DEMO
+from tallystick.cli.import_ import IMPORT
+from tallystick.cli.keys import KEYS
+from tallystick.cli.output import safe
+from tallystick.cli.record import RECORD
+from tallystick.cli.search import EXPORT, SEARCH, TAIL
+from tallystick.cli.serve import SERVE
 from tallystick.errors import AuditError, Forbidden, NotFound, Refused, Tampered, TryLater, Unauthorized
 
-app = typer.Typer(
-    name="tallystick",
-    help="Tallystick: the provable audit log for AI platforms.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS: tuple[click.Command, ...] = (
+    SERVE,
+    RECORD,
+    IMPORT,
+    SEARCH,
+    TAIL,
+    EXPORT,
+    VERIFY,
+    KEYS,
+    DOCTOR,
+    DEMO,
 )
-app.command("serve")(serve.serve)
 
 # What a script can act on: 1 = the log disagrees with its proof, 2 = the input or a setting is wrong,
 # 3 = not permitted, 4 = not found, 5 = try again later.
@@ -35,31 +44,35 @@ EXIT_CODES: tuple[tuple[type[AuditError], int], ...] = (
     (AuditError, 2),
 )
 
-
-@app.callback()
-def tallystick(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    """Record, search and prove who did what."""
-    if version:
-        print(__version__)
-        raise typer.Exit()
+app = click.Group(
+    "tallystick",
+    help="Tallystick: the provable audit log for AI platforms.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    commands=COMMANDS,
+    params=[
+        click.Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
+            callback=lambda context, _, wanted: (click.echo(__version__), context.exit()) if wanted else None,
+        )
+    ],
+)  # fmt: skip
 
 
 def run() -> None:
     """Run a command; print errors of ours as a sentence."""
     try:
-        app()
+        app.main(standalone_mode=False)
     except AuditError as error:
-        Console(stderr=True).print(f"[bold red]tallystick:[/] {_plain(str(error))}", highlight=False)
+        Console(stderr=True, highlight=False).print("[bold red]tallystick:[/] ", safe(error), sep="")
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has seen enough; writing more would only fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")

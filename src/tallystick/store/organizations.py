@@ -53,3 +53,9 @@ def _organization(row: Record | None) -> Organization | None:
     if row is None:
         return None
     return Organization(id=row["id"], display_name=row["display_name"], config=json.decode(row["config"]))
+
+
+async def name_instance(pool: Pool, name: str) -> str:
+    """Keep `name` as this installation's, unless it has one already; return the one it has."""
+    async with transaction(pool) as connection:
+        return str(await connection.fetchval(_SQL["name_instance"], name))

@@ -1,0 +1,289 @@
+"""The only place that knows every room: builds the parts, runs them, and stops them in order.
+
+Clock and chance enter here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+import uvicorn
+
+from tallystick import config
+from tallystick.config import Settings
+from tallystick.errors import AuditError, Misconfigured
+from tallystick.event.identity import uuid7
+from tallystick.event.redact import Redaction
+from tallystick.services.access import WRITE, Access, Principal
+from tallystick.services.append import Appender, Limits
+from tallystick.services.export import Export
+from tallystick.services.heartbeat import Heartbeat
+from tallystick.services.ingest import Ingest
+from tallystick.services.log import Log
+from tallystick.services.organize import Organize, secret_of
+from tallystick.services.read import Read
+from tallystick.services.sign import Signer
+from tallystick.store import durability, logs, migrate, organizations
+from tallystick.store.connect import Logins, Pool, connect, open_pool, transaction
+from tallystick.store.embedded import EmbeddedPostgres
+from tallystick.web.app import Application
+from tallystick.web.attempts import FailedAttempts
+from tallystick.web.body import Bodies
+from tallystick.web.metrics import Metrics
+from tallystick.web.parts import Parts, Readiness
+from tallystick.web.protocol import LimitedProtocol
+
+DATABASE = "tallystick"
+GRACE_SECONDS = 10
+log = structlog.get_logger("tallystick")
+
+
+def now() -> datetime:
+    """The clock, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id() -> UUID:
+    """A new UUIDv7."""
+    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+class Runtime:
+    """Everything a server is made of, started in order and stopped in the opposite one.
+
+    Args:
+        settings: read once by config.py.
+        say: takes sentences for the operator.
+    """
+
+    def __init__(self, settings: Settings, *, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self._say = say
+        self._postgres: EmbeddedPostgres | None = None
+        self._pools: list[Pool] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: uvicorn.Server | None = None
+
+    async def start(self) -> None:
+        """Bring up the database and every service; after this events can be recorded.
+
+        Raises:
+            Misconfigured: a setting, a file or the database is wrong; the sentence says what to do.
+            TryLater: the database cannot be reached.
+        """
+        for notice in self.settings.notices:
+            self._say(notice)
+        self.settings.data.mkdir(parents=True, exist_ok=True)
+        logins = await self._database()
+        await migrate.migrate(logins.owner, migrate.read_plan(), say=self._say, pooler=self._pooler)
+        await self._check_durability(logins)
+        self.writer = await self._open(logins, "writer")
+        self.reader = await self._open(logins, "reader")
+        await self._services()
+        await self.appender.start()
+        self._tasks.append(asyncio.create_task(self.heartbeat.run(), name="heartbeat"))
+
+    @property
+    def _pooler(self) -> bool:
+        return self.settings.database_pooler == "transaction"
+
+    async def _database(self) -> Logins:
+        external = self.settings.logins()
+        if external is not None:
+            return external
+        self._postgres = EmbeddedPostgres(
+            self.settings.data,
+            new_password=lambda: secrets.token_urlsafe(32),
+            say=self._say,
+            programs=self.settings.postgres_bin,
+            user=self.settings.postgres_user,
+            runtime_folder=self.settings.runtime_folder,
+            settings={"shared_buffers": self.settings.postgres_shared_buffers},
+            on_restart=self._renew,
+        )
+        superuser = await self._postgres.start()
+        logins = self._postgres.logins(DATABASE)
+        await migrate.make_database(superuser, logins)
+        return logins
+
+    async def _renew(self) -> None:
+        for pool in self._pools:
+            await pool.renew()
+
+    async def _check_durability(self, logins: Logins) -> None:
+        connection = await connect(logins.writer, pooler=self._pooler)
+        try:
+            findings = await durability.check(connection)
+        finally:
+            await connection.close()
+        durability.enforce(findings, allow_unsafe=self.settings.allow_unsafe_database, warn=self._say)
+
+    async def _open(self, logins: Logins, role: Any) -> Pool:
+        pool = await open_pool(getattr(logins, role), role=role, pooler=self._pooler)
+        self._pools.append(pool)
+        return pool
+
+    async def _services(self) -> None:
+        data, settings = self.settings.data, self.settings
+        name = await self._instance_name()
+        self.signer = Signer.open(data, instance=name, random=os.urandom)
+        self.access = Access(self.writer, now=now, random=os.urandom)
+        self.organize = Organize(
+            self.writer,
+            self.access,
+            new_id=new_id,
+            default_config={"can_use_audit_logs": settings.default_org_feature_can_use_audit_logs},
+        )
+        self.organization = await self.organize.first()
+        self.appender = Appender(
+            self.writer,
+            self.signer,
+            now=now,
+            random=os.urandom,
+            limits=Limits(queue_events=settings.queue_events_max),
+        )
+        self.heartbeat = Heartbeat(self.writer, self.appender, self.signer, now=now)
+        redaction = Redaction(key=secret_of(data / "keys" / "redaction.key", os.urandom))
+        self.log = Log(self.reader, self.signer)
+        self._redaction_of = lambda _: redaction
+        self.ingest = Ingest(self.appender, self.log, redaction_of=self._redaction_of, new_id=new_id)
+        self.read = Read(self.reader, cursor_key=secret_of(data / "keys" / "cursor.key", os.urandom), now=now)
+        self.export = Export(self.reader, self.signer, now=now)
+
+    async def _instance_name(self) -> str:
+        """The name the database knows wins: two servers on one database are one instance."""
+        wanted = config.instance_name(self.settings, lambda: f"tallystick-{os.urandom(4).hex()}")
+        kept = await organizations.name_instance(self.writer, wanted)
+        if kept == wanted:
+            return kept
+        if self.settings.instance is not None or any((self.settings.data / "signer").glob("*.state")):
+            raise Misconfigured(
+                f"This database belongs to the instance {kept!r}, this data folder to {wanted!r}. To run a second "
+                f"server on the database, give it the first one's TALLYSTICK_DATA, or a copy of its folders keys and "
+                "signer and its file instance. Nothing was changed."
+            )
+        (self.settings.data / "instance").write_text(kept + "\n")
+        return kept
+
+    def parts(self) -> Parts:
+        """Return what HTTP handlers may use."""
+        return Parts(
+            access=self.access,
+            ingest=self.ingest,
+            read=self.read,
+            log=self.log,
+            export=self.export,
+            bodies=Bodies(time.monotonic, grace_seconds=self.settings.body_timeout_seconds),
+            attempts=FailedAttempts(time.monotonic),
+            metrics=Metrics(),
+            now=now,
+            monotonic=time.monotonic,
+            new_request_id=lambda: "req_" + os.urandom(8).hex(),
+            readiness=self._readiness,
+            stopping=lambda: self._server is not None and self._server.should_exit,
+        )
+
+    async def log_size(self, organization_id: UUID) -> int:
+        """Return how many events an organization's log holds."""
+        sizes = {head.organization_id: head.size for head in await logs.heads(self.reader)}
+        return sizes.get(organization_id, 0)
+
+    async def record_as_of(self, at: datetime, body: bytes) -> None:
+        """Record a batch in the first organization as if it were `at`; only for filling an empty log with a demo."""
+        appender = Appender(self.writer, self.signer, now=lambda: at, random=os.urandom)
+        await appender.start()
+        ingest = Ingest(appender, self.log, redaction_of=self._redaction_of, new_id=new_id)
+        demo = Principal(
+            organization_id=self.organization.id, key_id="demo", name="demo", permissions=frozenset({WRITE})
+        )
+        await ingest.record_batch(demo, body, ndjson=False)
+        await appender.stop()
+
+    async def _readiness(self) -> list[Readiness]:
+        try:
+            async with transaction(self.reader, reading=True) as connection:
+                await connection.fetchval("SELECT 1")
+            database = Readiness(name="database", ok=True)
+        except AuditError as error:
+            database = Readiness(name="database", ok=False, detail=str(error))
+        tampered = "; ".join(str(error) for error in self.appender.tampered.values())
+        late = "; ".join(str(error) for error in self.heartbeat.failures.values())
+        return [
+            database,
+            Readiness(name="log", ok=not tampered, detail=tampered),
+            Readiness(name="heartbeat", ok=not late, detail=late),
+        ]
+
+    async def serve(self, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+        """Answer HTTP on `listener` until a signal says stop; `ready` is called when the first call can come."""
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                Application(self.parts()),
+                http=LimitedProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                backlog=2048,
+            )
+        )
+        # Half of the time of a busy server went into collecting garbage that was never garbage.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        announce = asyncio.create_task(self._announce(ready))
+        await self._server.serve(sockets=[listener])
+        announce.cancel()
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        assert self._server is not None
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn tells in no other way
+            await asyncio.sleep(0.005)
+        ready()
+
+    async def stop(self) -> None:
+        """Stop in the opposite order: what was accepted is committed before the database goes away."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "appender"):
+            await self.appender.stop()
+            self.signer.close()
+        for pool in self._pools:
+            await pool.close()
+        if self._postgres is not None:
+            await self._postgres.stop()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket to listen on; port 0 takes any free one.
+
+    Raises:
+        Misconfigured: the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Misconfigured(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --host and --port."
+        ) from error
+    listener.set_inheritable(False)
+    return listener
