@@ -99,7 +99,7 @@ def make_event(rng: random.Random, position: int, at: datetime) -> tuple[bytes, 
 class PeerLog:
     """A log held in memory."""
 
-    rows: list[ExportRow] = field(default_factory=list)
+    rows: list[ExportRow] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, size: int, seed: int = 1) -> PeerLog:
