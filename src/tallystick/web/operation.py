@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from starlette.responses import Response
 
 from tallystick.errors import AuditError
@@ -23,7 +23,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
     summary: str = ""
     required: bool = False
     repeats: bool = False
-    schema: Mapping[str, Any] = {"type": "string"}
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     example: str | None = None
 
 

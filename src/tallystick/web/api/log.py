@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from tallystick.errors import NotFound, Refused
-from tallystick.merkle.tile import parse_path
+from tallystick.merkle.tile import TileId
 from tallystick.web.api.answers import json_answer, text_answer
 from tallystick.web.call import Answer, Call
 
@@ -20,7 +20,7 @@ async def get_checkpoint(call: Call) -> Answer:
 async def get_tile(call: Call) -> Answer:
     """Return the hashes of a tile; full tiles never change."""
     try:
-        tile = parse_path(f"tile/{call.path('tile')}")
+        tile = TileId.parse(f"tile/{call.path('tile')}")
     except Refused:
         raise NotFound("This is no path of a tile.") from None
     hashes = await call.services.log.tile(call.caller.organization_id, tile.level, tile.index, tile.width)
