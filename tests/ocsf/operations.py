@@ -104,7 +104,7 @@ OPERATIONS: dict[str, JSON] = {
         targets=[target("api_key", "key-51c0")],
         workspace="ws-4c2d",
         outcome="denied",
-        error={"code": "FORBIDDEN", "message": "apiKeys:CUD is missing"},
+        error={"code": "FORBIDDEN", "message": "the permission to delete keys is missing"},
         metadata=PLATFORM | SERVER | {"is_remote": True},
     ),
     "03_member_role_update": event(

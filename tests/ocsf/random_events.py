@@ -55,9 +55,17 @@ addresses = st.one_of(
     text(FOREIGN["context.ip"]),
 )
 emails = st.one_of(st.emails(), text(FOREIGN["actor.email"]), st.sampled_from(["a@b.c\n", "ü@example.com"]))
-moments = st.datetimes(datetime(2001, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC)).map(
-    lambda moment: moment.isoformat(timespec="microseconds")[:26] + "Z"
-)
+
+
+def moments(first: datetime, last: datetime) -> st.SearchStrategy[str]:
+    """Return times between two as the log writes them."""
+    return st.datetimes(first, last, timezones=st.just(UTC)).map(
+        lambda moment: moment.isoformat(timespec="microseconds")[:26] + "Z"
+    )
+
+
+claimed = moments(datetime(1, 1, 1), datetime(9999, 12, 31))
+received = moments(datetime(2024, 1, 1), datetime(2099, 12, 31))
 
 
 def fields(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -117,7 +125,7 @@ finding = fields(
         "related_events": st.lists(
             st.one_of(json_values, fields({"id": text(64)}, {"action": foreign_action})), max_size=3
         ),
-        "last_seen_at": moments,
+        "last_seen_at": claimed,
     },
 )
 known_metadata = fields(
@@ -128,7 +136,7 @@ known_metadata = fields(
         "organization_name": json_values,
         "idp": st.one_of(json_values, fields({}, {"id": text(9), "name": text(9)})),
         "session_issuer": text(9),
-        "session_created_at": st.one_of(moments, json_values),
+        "session_created_at": st.one_of(claimed, json_values),
         "is_mfa": st.one_of(st.booleans(), json_values),
         "is_remote": st.booleans(),
         "client_port": st.integers(-1, 70_000),
@@ -159,8 +167,8 @@ events = fields(
         "action": actions,
         "actor": actors,
         "targets": st.lists(targets, max_size=4),
-        "occurred_at": moments,
-        "received_at": moments,
+        "occurred_at": claimed,
+        "received_at": received,
         "stream": st.sampled_from(["platform", "gateway", "aws-cloudtrail"]),
         "outcome": st.sampled_from(OUTCOMES),
         "organization": st.uuids().map(str),

@@ -66,9 +66,7 @@ def test_default_view_of_1_7_0_is_native() -> None:
 def test_severities_are_real(action: str, outcome: str, severity: str) -> None:
     """Severity follows what is touched and whether it was refused, and is the same in every view."""
     for view in ("native", "api_activity"):
-        result = rendered(event(action, outcome=outcome), view=view)
-        if view == "native" or action != "anomaly.alert":
-            assert result["severity"] == severity
+        assert rendered(event(action, outcome=outcome), view=view)["severity"] == severity
 
 
 @pytest.mark.parametrize(
@@ -107,6 +105,22 @@ def test_splunk_finds_the_time() -> None:
         assert match is not None
         assert match[1] == "1795170661130"
         assert raw.index('"time":') < raw.index('"metadata":')
+
+
+@pytest.mark.parametrize(
+    "claimed", ["0001-01-01T00:00:00.000000Z", "1999-12-31T23:59:59.999999Z", "2100-01-01T00:00:00.000000Z"]
+)
+def test_an_absurd_claim_of_time(claimed: str) -> None:
+    """A time nobody can believe is told as the claim it is, and the event is filed where it arrived."""
+    for version in ("1.7.0", "1.1.0"):
+        neutral = event("create_dataset", occurred_at=claimed, metadata={"original_time": "another"})
+        result = rendered(neutral, version)
+        assert result["time"] == result["metadata"]["logged_time"] == 1795170661134
+        assert result["metadata"]["original_time"] == claimed
+    assert (
+        "original_time"
+        not in rendered(event("create_dataset", occurred_at="2000-01-01T00:00:00.000000Z"))["metadata"]
+    )
 
 
 @pytest.mark.parametrize("version", ["1.7.0", "1.1.0"])

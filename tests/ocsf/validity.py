@@ -78,7 +78,7 @@ def further_errors(event: JSON) -> Iterator[str]:
     if event["type_uid"] != class_uid * 100 + event["activity_id"]:
         yield f"type_uid {event['type_uid']} is not {class_uid} * 100 + {event['activity_id']}"
     yield from _sibling_errors(event, declared, version, "")
-    if not TIME_MIN < event["time"] < TIME_MAX:
+    if not TIME_MIN <= event["time"] < TIME_MAX:
         yield f"time {event['time']} is not plausible in milliseconds"
     known = set(declared["profiles"])
     if not set(profiles) <= known:

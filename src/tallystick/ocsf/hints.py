@@ -175,6 +175,9 @@ def _put(out: dict[str, Any], path: tuple[str, ...], value: Any, plan: Plan) -> 
             path = ("actor", dialect.app_attribute)
         case ("metadata", "original_event_uid") if "metadata.original_event_uid" not in dialect.newer:
             return
+        case ("metadata", "original_time") if "original_time" in out["metadata"]:
+            # The event's own claim, which `time` does not repeat, is there already.
+            return
         case _:
             pass
     parent: Any = out

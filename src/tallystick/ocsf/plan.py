@@ -128,9 +128,12 @@ def activity_text(info: ActionInfo, class_uid: int, activity_id: int) -> str:
     return native if native is not None and info.activity_id != OTHER else info.title
 
 
-def severity_id(info: ActionInfo, class_uid: int, outcome: str) -> int:
-    """Weigh the event: what it touches, raised when it was refused or was a sign-in that failed."""
-    if class_uid == DETECTION_FINDING:
+def severity_id(info: ActionInfo, outcome: str) -> int:
+    """Weigh the event: what it touches, raised when it was refused or was a sign-in that failed.
+
+    The same in every view: it follows from the action, not from the class it is shown in.
+    """
+    if info.class_uid == DETECTION_FINDING:
         return FINDING_SEVERITY
     weight = SEVERITY_BY_SENSITIVITY[info.sensitivity]
     refused = outcome == "denied" or (outcome == "failure" and info.class_uid == AUTHENTICATION)
@@ -162,7 +165,7 @@ def plan_for(action: str, version: Version, view: View, activity: int | None = N
 
 
 def _head(info: ActionInfo, class_uid: int, activity_id: int, outcome: Outcome) -> dict[str, Any]:
-    severity = severity_id(info, class_uid, outcome)
+    severity = severity_id(info, outcome)
     status_id, status = FINDING_STATUSES[activity_id] if class_uid == DETECTION_FINDING else STATUSES[outcome]
     category_uid = class_uid // 1000
     return {

@@ -14,7 +14,7 @@ from tallystick.ocsf.dialect import DETECTION_FINDING, Version, View
 from tallystick.ocsf.hints import apply_hints
 from tallystick.ocsf.plan import Plan, account_activity, plan_for
 from tallystick.ocsf.scene import Scene, actor_object, endpoint_of, request_of, user_of_actor
-from tallystick.ocsf.values import milliseconds
+from tallystick.ocsf.values import PLAUSIBLE_MAX, PLAUSIBLE_MIN, milliseconds
 
 PRODUCT_NAME = "Tallystick"
 FEATURE_NAME = "Audit Log"
@@ -89,9 +89,12 @@ def open_scene(event: dict[str, Any], plan: Plan, log_name: str) -> Scene:
         unmapped=unmapped,
         actor={},
         time=milliseconds(event["occurred_at"]),
+        logged_time=milliseconds(event["received_at"]),
         log_name=log_name,
         newer=None,
     )
+    if not PLAUSIBLE_MIN <= scene.time < PLAUSIBLE_MAX:
+        scene.time, scene.claimed_time = scene.logged_time, event["occurred_at"]
     if "metadata.log_source" not in plan.dialect.newer:
         scene.newer = unmapped[NEWER_VERSION] = {"metadata.log_source": event["stream"]}
     scene.actor = actor_object(scene, user_of_actor(scene))
@@ -134,8 +137,10 @@ def _metadata(scene: Scene, product_version: str) -> dict[str, Any]:
         "log_name": scene.log_name,
         "tenant_uid": event["organization"],
         "sequence": event["position"],
-        "logged_time": milliseconds(event["received_at"]),
+        "logged_time": scene.logged_time,
     }
+    if scene.claimed_time is not None:
+        metadata["original_time"] = scene.claimed_time
     if (request_id := scene.context.get("request_id")) is not None:
         metadata["correlation_uid"] = request_id
     if scene.newer is None:

@@ -41,6 +41,7 @@ class Scene(Struct):
     """One event taken apart: the neutral parts, what was made of them, and what found no place.
 
     `newer` collects what 1.7.0 has an attribute for and this version has not; None in 1.7.0 itself.
+    `time` and `logged_time` are milliseconds; `claimed_time` is the claim that `time` does not repeat.
     """
 
     event: dict[str, Any]
@@ -51,8 +52,10 @@ class Scene(Struct):
     unmapped: dict[str, Any]
     actor: dict[str, Any]
     time: int
+    logged_time: int
     log_name: str
     newer: dict[str, Any] | None
+    claimed_time: str | None = None
     endpoint: dict[str, Any] | None = None
     request: dict[str, Any] | None = None
     response_code: int | None = None

@@ -13,6 +13,9 @@ from typing import Any
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+# Outside these years a claimed time is a mistake or a lie, and SIEMs file the event where nobody looks.
+PLAUSIBLE_MIN = 946_684_800_000  # 2000-01-01
+PLAUSIBLE_MAX = 4_102_444_800_000  # 2100-01-01
 IP_CHARACTERS_MAX = 40  # ip_t, both versions
 REMEMBERED_ADDRESSES_MAX = 16_384
 
