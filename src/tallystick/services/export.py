@@ -1,0 +1,118 @@
+"""Exports of the log that prove themselves, streamed in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from tallystick.errors import NotFound, Tampered
+from tallystick.event.moment import instant_text
+from tallystick.formats.jsonl import ExportRow, JsonlWriter
+from tallystick.merkle.note import encode_base64
+from tallystick.merkle.range_proof import RangeProof, range_nodes
+from tallystick.merkle.tile import reader_over, tiles_holding
+from tallystick.query.model import Clause, Query, filters_of
+from tallystick.query.parse import format
+from tallystick.services.access import EXPORT, Principal
+from tallystick.services.log_state import read_tiles
+from tallystick.services.sign import Signer
+from tallystick.store import export as stored
+from tallystick.store import logs
+from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.verify.layout import Header
+
+
+class Export:
+    """Exports organizations' logs; `reader` is a pool of any role that may read, `now` the clock in UTC."""
+
+    def __init__(self, reader: Pool, signer: Signer, *, now: Callable[[], datetime]) -> None:
+        self._pool = reader
+        self._signer = signer
+        self._now = now
+
+    async def jsonl(self, principal: Principal, query: Query) -> AsyncIterator[bytes]:
+        """Begin a JSONL export of the events that match and return its bytes, to be sent as they come.
+
+        The log's head is fixed now: events recorded later are not in it. The range is every position that a time
+        range in `query` reaches, else the whole log; the page of the query plays no part. A key bound to a
+        workspace gets that workspace's events in full and the others as hashes. Raises Forbidden without the
+        permission, NotFound for a log without any checkpoint. The stream raises Tampered at a hole and then lacks
+        its last line, so that no reader takes it for complete.
+        """
+        principal.require(EXPORT)
+        wanted = within_workspace(replace(filters_of(query), range=""), principal.workspace)
+        async with transaction(self._pool, reading=True) as connection:
+            header = await self._header(connection, principal.organization_id, wanted)
+            selection = await stored.select(
+                connection, principal.organization_id, wanted, principal.workspace
+            )
+        return self._lines(header, selection)
+
+    async def _header(self, connection: Connection, organization_id: UUID, query: Query) -> Header:
+        head = await logs.head(connection, organization_id)
+        if head is None or not head.note:
+            raise NotFound(
+                "This organization's log has no checkpoint yet: nothing was recorded, nothing can be exported."
+            )
+        start, end = await stored.span(connection, organization_id, query.since, query.until, head.size)
+        proof = await range_proof(connection, organization_id, start, end, head.size)
+        origin = self._signer.origin(organization_id)
+        return Header(
+            origin=origin,
+            organization=str(organization_id),
+            filter=format(query),
+            start=start,
+            end=end,
+            size=head.size,
+            created_at=instant_text(self._now()),
+            key=self._signer.verifier(origin).format(),
+            checkpoint=head.note,
+            left=tuple(map(encode_base64, proof.left)),
+            right=tuple(map(encode_base64, proof.right)),
+        )
+
+    async def _lines(self, header: Header, selection: stored.Selection) -> AsyncIterator[bytes]:
+        writer = JsonlWriter(header)
+        yield writer.begin()
+        position = header.start
+        while position < header.end:
+            rows = await stored.chunk(self._pool, selection, position, header.end)
+            if not rows:
+                raise Tampered(
+                    f"Position {position} is missing from the log, though it has {header.size} events: the export "
+                    "was broken off. Run: tallystick doctor",
+                    rule="hole",
+                )
+            position += len(rows)
+            if lines := writer.rows(ExportRow(*row) for row in rows):
+                yield lines
+        yield writer.end()
+
+
+async def range_proof(
+    connection: Connection, organization_id: UUID, start: int, end: int, size: int
+) -> RangeProof:
+    """Return the O(log n) nodes beside positions [start, end) of a log of `size`, read from tiles and rows."""
+    left, right = range_nodes(start, end, size)
+    groups = [[node] for node in (*left, *right)]
+    read = reader_over(size, await read_tiles(connection, organization_id, tiles_holding(groups, size)))
+    return RangeProof(start, end, size, tuple(read(left)), tuple(read(right)))
+
+
+def within_workspace(query: Query, workspace: str | None) -> Query:
+    """Return the query as it is for a key bound to `workspace`, so that the export's filter says what it holds."""
+    if workspace is None:
+        return query
+    asked = query.values("workspace")
+    if asked is not None and workspace not in asked:
+        # Nothing can be of both; said so that reading the filter again finds nothing as well.
+        refused = tuple(sorted({*asked, *query.never_values("workspace")}))
+        return replace(query, never=_with(query.never, Clause("workspace", refused)))
+    return replace(query, only=_with(query.only, Clause("workspace", (workspace,))))
+
+
+def _with(clauses: tuple[Clause, ...], new: Clause) -> tuple[Clause, ...]:
+    return tuple(sorted([*(one for one in clauses if one.key != new.key), new]))

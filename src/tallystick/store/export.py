@@ -1,0 +1,106 @@
+"""Reading a range of a log for an export: every position, in full where it matches and as a hash where not.
+
+Each chunk is a short transaction of its own and can be read again: rows never change, and the range was fixed at the
+start. No long snapshot holds back the vacuum of the heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from tallystick.query.model import Query
+from tallystick.store.conditions import (
+    Conditions,
+    conditions_of,
+    person_texts,
+    read_dictionary,
+    read_people,
+)
+from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.months import FOREVER, NEVER, next_month
+from tallystick.store.queries import load
+from tallystick.store.rows import SETTINGS, plan_mode
+from tallystick.store.statement import assemble
+
+CHUNK_ROWS = 2_000
+CHUNK_BYTES = 4 << 20
+
+_SQL = load("export")
+_CHUNK = assemble({**load("search"), **_SQL}, "chunk")
+
+
+class Position(NamedTuple):
+    """One position of a log; leaf, opening and seed are None where the row does not match."""
+
+    position: int
+    leaf_hash: bytes
+    leaf: bytes | None
+    opening: bytes | None
+    seed: bytes | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of a log an export has in full."""
+
+    organization_id: UUID
+    query: Query
+    conditions: Conditions
+
+
+async def select(
+    connection: Connection, organization_id: UUID, query: Query, workspace: str | None
+) -> Selection:
+    """Look the words of a query up in the dictionaries; `workspace` None = the whole organization."""
+    dictionary = await read_dictionary(connection, organization_id, query, workspace)
+    people = await read_people(connection, organization_id, person_texts(query))
+    conditions = conditions_of(query, dictionary, workspace=workspace, people=people)
+    return Selection(organization_id, query, conditions)
+
+
+async def span(
+    connection: Connection, organization_id: UUID, since: datetime | None, until: datetime | None, size: int
+) -> tuple[int, int]:
+    """Return the shortest range of positions below `size` that holds every event of a time range.
+
+    Month by month, so that no statement reads more than one partition's index.
+    """
+    if since is None and until is None:
+        return 0, size
+    first, end = size, 0
+    for month, first_position in await connection.fetch(_SQL["months"], organization_id):
+        if first_position < size:
+            found = await connection.fetchrow(
+                _SQL["span"],
+                organization_id,
+                month,
+                next_month(month),
+                since or NEVER,
+                until or FOREVER,
+                size,
+            )
+            if found is not None and found["first"] is not None:
+                first, end = min(first, found["first"]), max(end, found["last"] + 1)
+    return (first, end) if first < end else (size, size)
+
+
+async def chunk(pool: Pool, selection: Selection, first: int, end: int) -> list[Position]:
+    """Return rows from position `first` on in order, below `end`: at most 2,000, and about 4 MiB of full rows."""
+    conditions, query = selection.conditions, selection.query
+    arguments = {
+        **conditions.values,
+        "organization": selection.organization_id,
+        "nothing": conditions.impossible,
+        "since": query.since or NEVER,
+        "until": query.until or FOREVER,
+        "first": first,
+        "end": min(end, first + CHUNK_ROWS),
+        "bytes_max": CHUNK_BYTES,
+    }
+    async with transaction(pool, reading=True) as connection:
+        await connection.execute(f"{SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}")
+        rows = await connection.fetch(_CHUNK.text, *_CHUNK.arguments(arguments))
+    return [Position(*row) for row in rows]
