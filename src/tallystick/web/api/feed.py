@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from msgspec import json
 from starlette.responses import StreamingResponse
 
 from tallystick.errors import AuditError, Refused
-from tallystick.query import filters_of, matches, parse
+from tallystick.query import Query, filters_of, parse
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Answer, Call
 
 FEED_LIMIT_DEFAULT = 100
 FEED_LIMIT_MAX = 1000
 HEARTBEAT_SECONDS = 15.0
+STOP_SECONDS = 1.0  # how soon a stream notices that the server is stopping
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 async def get_feed(call: Call) -> Answer:
     """Return events after a position; with `Accept: text/event-stream` follow the log live.
 
-    A page's `next` is the position to ask after next time. A live stream resumes by Last-Event-ID.
+    A page's `next` is the position to ask after next time. A live stream takes filters and resumes by Last-Event-ID.
     """
     after, limit, rest = _parameters(call)
     if "text/event-stream" in (call.header(b"accept") or ""):
@@ -31,39 +33,49 @@ async def get_feed(call: Call) -> Answer:
             _stream(call, after, query), headers=_STREAM_HEADERS, media_type="text/event-stream"
         )
     if rest:
+        key = rest[0][0][:80]
         raise Refused(
-            f"'{rest[0][0][:80]}' cannot filter a page of the feed, which is dense so that nothing can be skipped; "
-            "use GET /v1/events to filter.", path=f"/{rest[0][0][:80]}", rule="parameter",
-        )  # fmt: skip
-    events = await call.services.read.feed(call.caller, after, limit)
-    last = events[-1]["position"] if events else after
+            f"'{key}' cannot filter a page of the feed, which is dense so that nothing can be skipped; use "
+            "GET /v1/events to filter, or follow the feed live.",
+            path=f"/{key}",
+            rule="parameter",
+        )
+    page = await call.services.read.feed_page(call.caller, after, limit)
     checkpoint = await call.services.log.checkpoint(call.caller.organization_id)
-    return json_answer({"events": events, "next": last, "checkpoint": checkpoint})
+    return json_answer({"events": page.events, "next": page.last, "checkpoint": checkpoint})
 
 
-async def _stream(call: Call, after: int, query: object) -> AsyncIterator[bytes]:
+async def _stream(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
     """Yield each event as `id: position`; a comment every 15 s keeps proxies from hanging up."""
     yield b"retry: 1000\n\n"
-    read, organization_id = call.services.read, call.caller.organization_id
+    read, organization_id, monotonic = (
+        call.services.read,
+        call.caller.organization_id,
+        call.services.monotonic,
+    )
+    quiet_since = monotonic()
     while not call.services.stopping():
         try:
-            events = await read.feed(call.caller, after, FEED_LIMIT_MAX)
+            page = await read.follow(call.caller, query, after, FEED_LIMIT_MAX)
         except AuditError as error:
             yield (
                 b"event: problem\ndata: " + json.encode({"rule": error.rule, "detail": str(error)}) + b"\n\n"
             )
             return
-        for event in events:
-            after = event["position"]
-            if matches(query, event):
-                yield b"id: %d\nevent: audit\ndata: " % after + json.encode(event) + b"\n\n"
-        if len(events) < FEED_LIMIT_MAX:
-            try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await read.wait_beyond(organization_id, after)
-            except TimeoutError:
-                # The position goes along, so that a filtered stream resumes where it has read to.
-                yield b"id: %d\n: still here\n\n" % after if after >= 0 else b": still here\n\n"
+        for event in page.events:
+            yield b"id: %d\nevent: audit\ndata: " % event["position"] + json.encode(event) + b"\n\n"
+        if page.events:
+            quiet_since = monotonic()
+        if page.last > after:
+            after = page.last
+            continue
+        if monotonic() - quiet_since >= HEARTBEAT_SECONDS:
+            quiet_since = monotonic()
+            # The position goes along, so that a filtered stream resumes where it has read to.
+            yield b"id: %d\n: still here\n\n" % after if after >= 0 else b": still here\n\n"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await read.wait_beyond(organization_id, after)
 
 
 def _parameters(call: Call) -> tuple[int, int, list[tuple[str, str]]]:

@@ -12,7 +12,8 @@ async def record_event(call: Call) -> Answer:
     require_type(call, JSON_TYPES)
     raw = await call.services.bodies.read(call)
     recorded = await call.services.ingest.record(call.caller, raw)
-    status = "duplicate" if recorded.duplicate else "created"
+    call.services.read.appended(call.caller.organization_id)
+    status = "duplicate" if recorded.duplicate else "quarantined" if recorded.quarantined else "created"
     call.services.metrics.events.labels(status).inc()
     return json_answer(
         {
@@ -30,6 +31,7 @@ async def record_batch(call: Call) -> Answer:
     kind = require_type(call, JSON_TYPES + NDJSON_TYPES)
     body = await call.services.bodies.read(call)
     recorded = await call.services.ingest.record_batch(call.caller, body, ndjson=kind in NDJSON_TYPES)
+    call.services.read.appended(call.caller.organization_id)
     counts: dict[str, int] = {}
     for result in recorded.results:
         counts[result.status] = counts.get(result.status, 0) + 1
