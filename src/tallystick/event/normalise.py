@@ -10,7 +10,10 @@ import re
 from hashlib import sha256
 from typing import Any, Final
 
+from msgspec.structs import fields
+
 from tallystick.errors import Refused
+from tallystick.event import model
 from tallystick.event.canonical import canonical
 from tallystick.event.decode import Imprecise, OutOfRange, Repeated
 from tallystick.event.limits import FLAGS_MAX, FOREIGN, IDENTIFIERS, VALUE_DEPTH_MAX
@@ -28,6 +31,11 @@ _PROTOCOL: Final = frozenset(
 _IDENTITIES: Final = frozenset({"actor.id", "actor.credential_id", "targets.id", "workspace"})
 NAME_KEYS: Final = ("name", "key", "header", "field")
 VALUE_KEYS: Final = ("value", "values")
+_FIELD_NAMES: Final = frozenset(
+    field.name
+    for part in (model.Event, model.Delegator, model.Actor, model.Roles, model.Target, model.Context)
+    for field in fields(part)
+)
 _FINGERPRINT: Final = re.compile(r"[A-Za-z0-9_-]{16}")
 _NO_DEEPER: Final = -1_000_000  # depth inside a subtree that becomes text as a whole
 _CUT_MARK: Final = "…sha256:"
@@ -94,6 +102,8 @@ class Normaliser:
         return result
 
     def _key_of_field(self, key: str) -> str:
+        if key in _FIELD_NAMES:
+            return key
         # Unknown fields are refused later, by name; the name must be writable and must not leak a secret.
         return self._redaction.hide_in(_readable(key))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tallystick.errors import Refused
+from tallystick.event.decode import keys_in
 from tallystick.event.limits import INTEGER_MAX, VALUE_DEPTH_MAX
 from tallystick.event.normalise import NAME_KEYS, VALUE_KEYS
 from tallystick.event.redact import MARK, Redaction
@@ -19,7 +20,8 @@ from tallystick.event.wire import convert
 _CARD_MIN: Final = 10**13  # the smallest integer with as many digits as a card number
 _PLAIN_KEYS_MAX: Final = 8192
 _KEY_LENGTH_MAX: Final = 64
-_TOP_VALUES: Final = frozenset({"before", "after", "workspace"})
+_DECLARED: Final = ("actor", "targets", "context", "error")
+_FREE: Final = ("before", "after", "metadata", "workspace")  # the last has no keys, but may hold a secret
 _plain_keys: set[str] = set()
 
 
@@ -37,21 +39,40 @@ def ordinary(tree: Any, raw: bytes, redaction: Redaction) -> tuple[Any, bool] | 
     texts: list[str] = []
     floats: list[float] = []
     try:
+        event = convert(tree)  # from here on every field is known and of its type
         keys = len(tree)
-        for name, value in tree.items():
-            kind = type(value)
-            if kind is dict or kind is list:
-                keys += _walk(value, texts, floats, 1)
-            elif name in _TOP_VALUES:
-                _walk([value], texts, floats, 1)
-        if keys != raw.count(b'":'):
-            return None  # a key was sent twice, or a text looks like one
-        event = convert(tree)
+        for name in _DECLARED:
+            part = tree.get(name)
+            if part:
+                keys += _declared(part, texts)
+        keys += _walk([tree.get(name) for name in _FREE], texts, floats, 0)
     except (_Odd, Refused):
         return None
-    if redaction.enabled and (suspicious("\n".join(texts)) or redaction.has_paths(event.action)):
+    if keys != keys_in(raw):
+        return None  # a key was sent twice, or a text looks like one
+    if redaction.enabled and (redaction.has_paths or suspicious("\n".join(texts))):
         return None
     return event, bool(floats)
+
+
+def _declared(value: Any, texts: list[str]) -> int:
+    """Return how many keys are at and below a field the event declares; collect its texts.
+
+    What its keys, numbers and depth may be was checked by `convert`.
+    """
+    keys = 0
+    items = value
+    if type(value) is dict:
+        keys = len(value)
+        items = value.values()
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if len(item) >= TEXT_MIN:
+                texts.append(item)
+        elif kind is dict or kind is list:
+            keys += _declared(item, texts)
+    return keys
 
 
 def _walk(value: Any, texts: list[str], floats: list[float], depth: int) -> int:

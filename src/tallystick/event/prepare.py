@@ -46,7 +46,7 @@ class Subject(Struct, frozen=True, gc=False):
     email: str | None
 
 
-class Prepared(Struct, frozen=True, kw_only=True):
+class Prepared(Struct, frozen=True, kw_only=True, gc=False):
     """One event ready to be sealed.
 
     The first fields are what searching needs ("" = none). The rest is for `seal`: the clear parts of the
@@ -158,7 +158,7 @@ def _assemble(
             flags.append(Flag(path="/occurred_at", kind=kind))
     id_given = event.id is not None
     id = _read_id(event.id) if id_given else new_id()
-    main, *others = event.targets or _NO_TARGETS
+    main = event.targets[0] if event.targets else _NO_TARGET
     request_id = context.request_id if context is not None else None
     return Prepared(
         id=id,
@@ -172,7 +172,7 @@ def _assemble(
         subjects=subjects,
         target_type=main.type,
         target_id=main.id,
-        more_targets=tuple(text for target in others for text in (target.type, target.id)),
+        more_targets=_type_and_id(event.targets[1:]) if event.targets else (),
         ip=ip,
         request_id=request_id or "",
         size_bytes=size,
@@ -203,7 +203,12 @@ _LOCATION: Final = sealed_path("context/location")
 _SESSION_ID: Final = sealed_path("context/session_id")
 _TRACE_ID: Final = sealed_path("context/trace_id")
 _USER_AGENT: Final = sealed_path("context/user_agent")
-_NO_TARGETS: Final = (LeafTarget(id="", type=""),)
+_TARGET_NAMES: Final = tuple(sealed_path(f"targets/{index}/name") for index in range(limits.TARGETS_MAX))
+_NO_TARGET: Final = LeafTarget(id="", type="")
+
+
+def _type_and_id(targets: Any) -> tuple[str, ...]:
+    return tuple([text for target in targets for text in (target.type, target.id)])
 
 
 def _read_id(text: str) -> UUID:
@@ -288,7 +293,7 @@ def _seal_targets(targets: Any, size: int, sealed: list[tuple[SealedPath, bytes]
     if size > limits.LEAF_TARGETS_BYTES_MAX:  # clear text never gets longer than it was sent
         kept = _fitting(clear)
     names = [
-        (sealed_path(f"targets/{index}/name"), canonical_text(target.name))
+        (_TARGET_NAMES[index], canonical_text(target.name))
         for index, target in enumerate(targets)
         if target.name is not None
     ]

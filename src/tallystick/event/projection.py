@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from tallystick.errors import Tampered
+from tallystick.errors import Refused, Tampered
 from tallystick.event.address import indexed_ip
 from tallystick.event.leaf import REST, Leaf, read_leaf, read_opening
 from tallystick.event.moment import read_instant
@@ -63,7 +63,7 @@ def projection(leaf: bytes, opening: bytes) -> Projection:
             ip=indexed_ip(values.get("context/ip")),
             request_id=parsed.request_id or "",
         )
-    except (ValueError, AttributeError) as error:
+    except (ValueError, Refused) as error:
         raise Tampered(f"the stored leaf cannot be read: {error}", rule="leaf") from None
 
 

@@ -36,8 +36,8 @@ from tallystick.event.moment import doubt_about, instant_text
 from tallystick.event.prepare import Prepared
 
 SEED_BYTES: Final = 16
-_SALT: Final = b"tallystick/salt/1\0"
-_FIELD: Final = b"tallystick/field/1\0"
+SALT_DOMAIN: Final = b"tallystick/salt/1\0"
+FIELD_DOMAIN: Final = b"tallystick/field/1\0"
 _SEALED: Final = b"tallystick/sealed/1\0"
 SALT_BYTES: Final = 16
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -93,7 +93,7 @@ def seal(
             outcome=prepared.outcome,
             received_at=received_text,
             request_id=prepared.clear_request_id,
-            sealed=digest_of(commits_of(values, seed)),
+            sealed=digest_of(_commits(values, seed)),
             source=source,
             stream=prepared.stream,
             targets=prepared.targets,
@@ -104,7 +104,7 @@ def seal(
     return Sealed(
         leaf=leaf,
         leaf_hash=sha256(b"\0" + leaf).digest(),
-        opening=b"{" + b",".join([path.key + value for path, value in values]) + b"}",
+        opening=b"{" + b",".join([key + value for (_, _, key), value in values]) + b"}",
         seed=seed,
         occurred_at=occurred_at,
     )
@@ -131,25 +131,25 @@ def _with_refs(delegators: tuple[LeafDelegator, ...], refs: Sequence[UUID]) -> t
     )
 
 
-def commits_of(values: list[tuple[SealedPath, bytes]], seed: bytes) -> list[bytes]:
+def _commits(values: list[tuple[SealedPath, bytes]], seed: bytes) -> list[bytes]:
     """Return the commit of each value under a seed, in the order given."""
     # One loop with everything inlined: this is half of what sealing costs.
-    salting = _SALT + seed
+    salting = SALT_DOMAIN + seed
     commits: list[bytes] = []
-    for path, value in values:
-        salt = sha256(salting + path.raw).digest()[:SALT_BYTES]
-        commits.append(sha256(_FIELD + salt + path.framed + value).digest())
+    for (raw, framed, _), value in values:
+        salt = sha256(salting + raw).digest()[:SALT_BYTES]
+        commits.append(sha256(FIELD_DOMAIN + salt + framed + value).digest())
     return commits
 
 
 def salt_of(path: SealedPath, seed: bytes) -> bytes:
     """Return the 16 bytes that salt the value at `path`."""
-    return sha256(_SALT + seed + path.raw).digest()[:SALT_BYTES]
+    return sha256(SALT_DOMAIN + seed + path.raw).digest()[:SALT_BYTES]
 
 
 def salted_commit(salt: bytes, path: SealedPath, value: bytes) -> bytes:
     """Return the commit of a value under its salt, 32 bytes."""
-    return sha256(_FIELD + salt + path.framed + value).digest()
+    return sha256(FIELD_DOMAIN + salt + path.framed + value).digest()
 
 
 def digest_of(commits: list[bytes]) -> str:

@@ -72,7 +72,9 @@ _KEY_IDS: Final[tuple[tuple[str, str], ...]] = tuple(
     (lead.lower(), rf"(?<![A-Za-z0-9]){lead}[A-Z2-7]{{16}}(?![A-Za-z0-9])")
     for lead in ("AKIA", "ASIA", "ABIA", "ACCA")
 )
-_NEEDLES: Final = tuple(sorted({needle for needle, _ in _KEYS + _KEY_IDS} | {"eyj"}))
+_begins_key: Final = re.compile(
+    b"|".join(re.escape(needle.encode()) for needle in {needle for needle, _ in _KEYS + _KEY_IDS} | {"eyj"})
+).search
 
 _find_keys: Final = re.compile("|".join(p for _, p in _KEYS)).finditer
 _find_runs: Final = re.compile(r"[A-Za-z0-9_\-.]{15,}").finditer
@@ -90,15 +92,17 @@ _ASSIGNED_WORDS: Final = (
     "psk", "string", "code", "card", "sessid", "sas", "bearer", "assertion", "verifier", "pem", "pan", "ssn",
     "motdepasse", "kennwort", "contrase", "senha", "wachtwoord", "пароль", "密", "パスワード", "비밀",
 )  # fmt: skip
+_names_secret: Final = re.compile("|".join(map(re.escape, _ASSIGNED_WORDS))).search
 _QUOTED: Final = re.compile(r"""(\\*)(["'])""")
 _LINE_NAMES: Final = ("authorization", "cookie")
 _LINE: Final = re.compile(r"[^\r\n\"'\\]{1,8192}")
 _WORD: Final = re.compile(r"[^\s&;,\"'<>\\)}\]]{1,4096}")
-# A translated text answers in one search: is any run of characters long enough to be a key? Of digits (blanks
-# and dashes removed) long enough to be a card number?
+# A text translated by one table shows its words of key characters, lower case; by the other its digits.
+_WORDS: Final = bytes(
+    ord(chr(c).lower()) if (c < 128 and chr(c).isalnum()) or c in b"_-.:" else 32 for c in range(256)
+)
 _DIGITS: Final = bytes(ord("0") if 48 <= c <= 57 else 32 for c in range(256))
-_LETTERS: Final = bytes(ord("a") if (c < 128 and chr(c).isalnum()) or c in b"_-." else 32 for c in range(256))
-_RUN_GATE: Final = b"a" * 15  # the shortest key with its prefix
+_WORD_MIN: Final = 15  # characters of the shortest key, with its prefix
 _CARD_GATE: Final = b"0" * 14
 _CARD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9](?:[ \-]?[0-9]){13,18}(?![0-9A-Za-z])")
 
@@ -109,11 +113,12 @@ def suspicious(text: str) -> bool:
     if "bearer" in low or "basic" in low or "-----begin" in low:
         return True
     if (":" in low or "=" in low or ">" in low or "%3" in low) and (
-        ("://" in low and "@" in low) or any(word in low for word in _ASSIGNED_WORDS)
+        ("://" in low and "@" in low) or _names_secret(low)
     ):
         return True
     written = text.encode("utf-8", "replace")
-    if _RUN_GATE in written.translate(_LETTERS) and any(needle in low for needle in _NEEDLES):
+    words = [word for word in written.translate(_WORDS).split() if len(word) >= _WORD_MIN]
+    if words and _begins_key(b" ".join(words)):
         return True
     return _CARD_GATE in written.translate(_DIGITS, b" -")
 
@@ -123,7 +128,7 @@ def find_secrets(text: str, *, identity: bool = False) -> list[tuple[int, int]]:
 
     `identity`: the text names somebody or something (an id), where a key's public identifier may stand.
     """
-    if len(text) < TEXT_MIN:
+    if len(text) < TEXT_MIN or not suspicious(text):
         return []
     spans = [m.span() for m in _find_keys(text)]
     if not identity:

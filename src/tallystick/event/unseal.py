@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 import msgspec
+from msgspec import Raw
 
 from tallystick.errors import Tampered
 from tallystick.event.canonical import canonical
-from tallystick.event.leaf import ERASED, read_leaf, read_values, sealed_path, write_leaf
+from tallystick.event.leaf import ERASED, SEALED_PATHS, read_leaf, read_values, sealed_path, write_leaf
 from tallystick.event.moment import read_instant
 from tallystick.event.prepare import Prepared
 from tallystick.event.seal import (
+    FIELD_DOMAIN,
     SALT_BYTES,
+    SALT_DOMAIN,
     SEED_BYTES,
     base64url,
-    commits_of,
     digest_of,
     salt_of,
     salted_commit,
@@ -38,15 +41,36 @@ def unseal(leaf: bytes, opening: bytes, seed: bytes) -> None:
     if write_leaf(parsed) != leaf:
         raise Tampered("the leaf is not in canonical form", rule="leaf")
     values = read_values(opening)
-    if _rejoined(values) != opening:
-        raise Tampered("the opening is not in canonical form", rule="opening")
-    erased = _erased(values.pop(ERASED, None))
-    if len(seed) == SEED_BYTES and not erased:
-        commits = commits_of([(sealed_path(path), value) for path, value in values.items()], seed)
+    if len(seed) == SEED_BYTES and ERASED not in values:
+        commits = _whole_commits(values, opening, seed)
     else:
-        commits = _remaining_commits(values, erased, seed)
+        commits = _remaining_commits(opening, seed)
     if digest_of(commits) != parsed.sealed:
         raise Tampered("the sealed values are not those the leaf was made from", rule="sealed")
+
+
+def _whole_commits(values: dict[str, Raw], opening: bytes, seed: bytes) -> list[bytes]:
+    """Return the commits of all values under the seed; raises Tampered unless `opening` is written plainly.
+
+    Paths in order and no byte beyond those of paths, values and marks: then there is one opening only for
+    these values, without the price of writing it again.
+    """
+    salting = SALT_DOMAIN + seed
+    commits: list[bytes] = []
+    size = 1
+    last = b""
+    for path, value in values.items():
+        raw, framed, key = SEALED_PATHS[path]
+        if raw <= last:
+            raise Tampered("the paths of the opening are not in order", rule="opening")
+        last = raw
+        written = bytes(value)
+        size += len(key) + len(written) + 1
+        salt = sha256(salting + raw).digest()[:SALT_BYTES]
+        commits.append(sha256(FIELD_DOMAIN + salt + framed + written).digest())
+    if max(size, 2) != len(opening):
+        raise Tampered("the opening is not in canonical form", rule="opening")
+    return commits
 
 
 def same_content(prepared: Prepared, *, leaf: bytes, opening: bytes, seed: bytes) -> bool:
@@ -75,7 +99,7 @@ def same_content(prepared: Prepared, *, leaf: bytes, opening: bytes, seed: bytes
         stored, sealed=""
     ):
         return False
-    left, sent = read_values(opening), read_values(again.opening)
+    left, sent = _values(opening), _values(again.opening)
     erased = set(_erased(left.pop(ERASED, None)))
     return left == {path: value for path, value in sent.items() if path not in erased}
 
@@ -87,7 +111,7 @@ def erase(opening: bytes, seed: bytes, paths: set[str]) -> tuple[bytes, bytes]:
     seed go, so that nothing can be guessed back. Paths that hold no value change nothing.
     Raises Tampered when the stored row cannot be read.
     """
-    values = read_values(opening)
+    values = _values(opening)
     gone = _erased(values.pop(ERASED, None))
     salts = _salts(values, seed)
     for path in paths & values.keys():
@@ -96,6 +120,14 @@ def erase(opening: bytes, seed: bytes, paths: set[str]) -> tuple[bytes, bytes]:
         return opening, seed
     values[ERASED] = canonical({path: base64url(commit) for path, commit in gone.items()})
     return _rejoined(values), canonical({path: base64url(salt) for path, salt in salts.items()})
+
+
+def _values(opening: bytes) -> dict[str, bytes]:
+    """Return the bytes of each value by path; raises Tampered unless `opening` is in canonical form."""
+    values = {path: bytes(value) for path, value in read_values(opening).items()}
+    if _rejoined(values) != opening:
+        raise Tampered("the opening is not in canonical form", rule="opening")
+    return values
 
 
 def _rejoined(values: dict[str, bytes]) -> bytes:
@@ -118,11 +150,12 @@ def _salts(values: dict[str, bytes], seed: bytes) -> dict[str, bytes]:
     return salts
 
 
-def _remaining_commits(values: dict[str, bytes], erased: dict[str, bytes], seed: bytes) -> list[bytes]:
+def _remaining_commits(opening: bytes, seed: bytes) -> list[bytes]:
     """Return the commits of erased and remaining values in the order of their paths."""
-    if erased.keys() & values.keys():
+    values = _values(opening)
+    commits = _erased(values.pop(ERASED, None))
+    if commits.keys() & values.keys():
         raise Tampered("a value is both erased and present", rule="opening")
-    commits = dict(erased)
     for path, salt in _salts(values, seed).items():
         commits[path] = salted_commit(salt, sealed_path(path), values[path])
     return [commits[path] for path in sorted(commits)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import types
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -39,6 +40,7 @@ def limit_of(place: str) -> int | None:
     return limits.DEVELOPER.get(place) or limits.FOREIGN.get(place)
 
 
+@lru_cache
 def derive(kind: type[Struct], prefix: str = "", *, patterns: bool = False) -> type[Struct]:
     """Return a struct like `kind` whose texts and lists have their limits and whose options take null.
 
@@ -72,7 +74,7 @@ def _limited(kind: Any, place: str, patterns: bool) -> Any:
         item = _limited(get_args(kind)[0], place, patterns)
         return Annotated[tuple[item, ...], Meta(max_length=_COUNTS[place])]
     if isinstance(kind, type) and issubclass(kind, Struct):
-        return derive(kind, place + ".", patterns=patterns)
+        return derive(kind, own_place(place + "."), patterns=patterns)
     if kind is Any or origin in (Literal, dict) or kind in (int, types.NoneType, UnsetType):
         return kind
     raise TypeError(f"{place}: no rule for {kind}")
