@@ -111,7 +111,7 @@ def _raise(answer: Any) -> None:
         detail, rule, path = problem["detail"], problem["rule"], problem.get("path", "")
     except (ValueError, KeyError, TypeError):
         detail, rule, path = f"The server answered {answer.status_code}.", "http", ""
-    if path:
+    if path and path not in detail:
         detail = f"{detail} (at {path})"
     kind = _CLASSES.get(answer.status_code, Refused)
     if issubclass(kind, TryLater):

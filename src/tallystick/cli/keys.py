@@ -17,7 +17,7 @@ def list_keys(url: str | None, key: str | None, data: Path) -> None:
     """Show the organization's keys, without their secrets."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("id", "name", "begins", "permissions", "workspace", "last used", "state"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for found in connect(url, key, data).get("/v1/keys")["keys"]:
         table.add_row(*(safe(cell) for cell in _row(found)))
     out.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from typing import Any
 
@@ -9,8 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# In a pipe there is no edge to fold at; cutting values there would hide them from whoever reads the pipe.
+_PIPE_COLUMNS = 10_000
+_IS_TERMINAL = sys.stdout.isatty()
+out = Console(highlight=False, width=None if _IS_TERMINAL else _PIPE_COLUMNS)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 OUTCOME_STYLES = {"failure": "bold red", "denied": "bold red", "unknown": "yellow"}
 
 
@@ -32,7 +36,7 @@ def event_table(events: list[dict[str, Any]]) -> Table:
         ("#", {"justify": "right"}), ("time", {"no_wrap": True}), ("actor", {}), ("action", {"style": "cyan"}),
         ("target", {}), ("outcome", {}),
     ):  # fmt: skip
-        table.add_column(name, **more)
+        table.add_column(name, overflow="fold", **more)
     for event in events:
         table.add_row(*_cells(event))
     return table
