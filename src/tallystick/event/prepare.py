@@ -19,7 +19,7 @@ from tallystick.errors import Refused, TooLarge
 from tallystick.event import limits
 from tallystick.event.address import read_ip
 from tallystick.event.canonical import canonical, canonical_plain, canonical_text
-from tallystick.event.decode import decode_quick, decode_strict
+from tallystick.event.decode import Repeated, decode_quick, decode_strict
 from tallystick.event.leaf import (
     REST,
     LeafDelegator,
@@ -101,9 +101,9 @@ def prepare(raw: bytes, *, redaction: Redaction, new_id: Callable[[], UUID]) -> 
             event, has_floats = quick
             return _assemble(event, len(raw), new_id, canonical if has_floats else canonical_plain, [], ())
     tree = decode_strict(raw)
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict | Repeated):
         raise Refused("an event is one JSON object", rule="invalid_json")
-    normaliser = Normaliser(redaction, tree.get("action"))
+    normaliser = Normaliser(redaction, tree.get("action") if isinstance(tree, dict) else None)
     event = convert(normaliser.event(tree))
     redacted = tuple(normaliser.redacted)
     return _assemble(event, len(raw), new_id, canonical, normaliser.all_flags(), redacted)
