@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # A real PostgreSQL for every test that asks for `database`, `pool` or `pools`.
-pytest_plugins = ["postgres"]
+pytest_plugins = ["postgres", "server"]
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

@@ -1,0 +1,1 @@
+"""Faults on purpose: killed processes, full disks, cut power, and what must still hold."""

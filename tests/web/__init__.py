@@ -1,0 +1,1 @@
+"""HTTP as strangers see it: the real server, asked over real sockets."""
