@@ -512,8 +512,8 @@ def test_an_account_that_cannot_run_it_is_explained(user: str) -> None:
 
 
 @on_linux
-async def test_it_dies_with_us_and_the_next_start_waits_for_it(data: Path) -> None:
-    """After kill -9 of our process the database would run on without an owner, or block the next start."""
+async def test_it_dies_with_us(data: Path) -> None:
+    """After kill -9 of our process the database would run on without an owner."""
     report = data / "pid"
 
     async def work() -> None:
@@ -527,6 +527,30 @@ async def test_it_dies_with_us_and_the_next_start_waits_for_it(data: Path) -> No
     await until(lambda: report.exists() and report.read_text() != "")
     os.kill(child.pid or 0, signal.SIGKILL)
     child.join(10)
+    await until(lambda: gone(int(report.read_text())))  # it stops by itself, with a checkpoint
+
+
+@on_linux
+async def test_a_server_without_an_owner_is_stopped_by_the_next_start(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing tells the server of our death, it would run on and block every later start."""
+    monkeypatch.setattr(embedded, "_die_with", lambda _: None)
+    report = data / "pid"
+
+    async def work() -> None:
+        server = EmbeddedPostgres(data, new_password=lambda: secrets.token_hex(8), say=print)
+        await server.start()
+        report.write_text(str(server.pid))
+        await asyncio.sleep(600)
+
+    child = multiprocessing.get_context("fork").Process(target=lambda: asyncio.run(work()))
+    child.start()
+    await until(lambda: report.exists() and report.read_text() != "")
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child.join(10)
+    await asyncio.sleep(0.2)
+    assert not gone(int(report.read_text()))
     async with own_server(data) as (server, superuser):
         assert await value_of(superuser, "SELECT 1") == 1
         assert server.pid != int(report.read_text())
