@@ -63,7 +63,9 @@ def run() -> None:
     try:
         app.main(standalone_mode=False)
     except AuditError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print("[bold red]tallystick:[/] ", safe(error), sep="")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            "[bold red]tallystick:[/] ", safe(error), sep=""
+        )
         sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)

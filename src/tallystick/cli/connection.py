@@ -73,7 +73,7 @@ class Connection:
         timeout = httpx2.Timeout(30, read=60)
         try:
             with self._http.stream(
-                "GET", path, params=params, headers=headers or {}, timeout=timeout
+                "GET", path, params=httpx2.QueryParams(tuple(params)), headers=headers or {}, timeout=timeout
             ) as answer:
                 if answer.status_code >= 400:
                     answer.read()

@@ -165,22 +165,16 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 def _send(server: Connection, batch: list[Line], outcome: Outcome, refusals: _Refusals) -> None:
     body = b"\n".join(line.event for line in batch)
-    for attempt in range(TRIES_MAX):
-        try:
-            answer = server.post("/v1/events:batch", body, "application/x-ndjson")
-            break
-        except TooLarge:
-            if len(batch) == 1:
-                refusals.add(batch[0].line, "the event is too large", batch[0].event)
-                return
-            half = len(batch) // 2
-            _send(server, batch[:half], outcome, refusals)
-            _send(server, batch[half:], outcome, refusals)
+    try:
+        answer = _post(server, body)
+    except TooLarge:
+        if len(batch) == 1:
+            refusals.add(batch[0].line, "the event is too large", batch[0].event)
             return
-        except TryLater:
-            if attempt == TRIES_MAX - 1:
-                raise
-            time.sleep(min(0.2 * 2**attempt, 10))
+        half = len(batch) // 2
+        _send(server, batch[:half], outcome, refusals)
+        _send(server, batch[half:], outcome, refusals)
+        return
     for line, result in zip(batch, answer["results"], strict=True):
         if result["status"] == "rejected":
             error = result["error"]
@@ -188,6 +182,16 @@ def _send(server: Connection, batch: list[Line], outcome: Outcome, refusals: _Re
             refusals.add(line.line, f"{error['message']}{where}", line.event)
         else:
             setattr(outcome, result["status"], getattr(outcome, result["status"]) + 1)
+
+
+def _post(server: Connection, body: bytes) -> Any:
+    """Send a batch; again with the same ids while the outcome is unknown or the server busy."""
+    for attempt in range(TRIES_MAX - 1):
+        try:
+            return server.post("/v1/events:batch", body, "application/x-ndjson")
+        except TryLater:
+            time.sleep(min(0.2 * 2**attempt, 10))
+    return server.post("/v1/events:batch", body, "application/x-ndjson")
 
 
 IMPORT = click.Command(

@@ -32,11 +32,12 @@ def safe(text: object) -> Text:
 def event_table(events: list[dict[str, Any]]) -> Table:
     """Return a table of events: position, time, who, what, to what, outcome."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, more in (
-        ("#", {"justify": "right"}), ("time", {"no_wrap": True}), ("actor", {}), ("action", {"style": "cyan"}),
-        ("target", {}), ("outcome", {}),
-    ):  # fmt: skip
-        table.add_column(name, overflow="fold", **more)
+    table.add_column("#", justify="right")
+    table.add_column("time", no_wrap=True)
+    table.add_column("actor", overflow="fold")
+    table.add_column("action", overflow="fold", style="cyan")
+    table.add_column("target", overflow="fold")
+    table.add_column("outcome", overflow="fold")
     for event in events:
         table.add_row(*_cells(event))
     return table

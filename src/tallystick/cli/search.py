@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from rich.progress import DownloadColumn, Progress, TimeElapsedColumn, TransferSpeedColumn
@@ -106,7 +107,7 @@ def export(
     params = [("format", format), *filters.pairs(given)]
     with server.stream("/v1/export", params) as answer:
         if output is None:
-            stdout = click.get_binary_stream("stdout")
+            stdout: BinaryIO = sys.stdout.buffer
             for piece in answer.iter_bytes():
                 stdout.write(piece)
             return

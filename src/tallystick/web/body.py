@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import zstandard
 
@@ -85,7 +86,7 @@ class Bodies:
         finally:
             self.in_flight_bytes -= size
 
-    async def _next(self, call: Call, seconds: float) -> dict[str, object]:
+    async def _next(self, call: Call, seconds: float) -> dict[str, Any]:
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 message = await call.receive()
@@ -98,7 +99,7 @@ class Bodies:
             raise Refused(
                 "The client went away before the body was complete; nothing was stored.", rule="disconnect"
             )
-        return message  # type: ignore[return-value]
+        return dict(message)
 
 
 def _too_large() -> TooLarge:

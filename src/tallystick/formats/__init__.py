@@ -1,0 +1,1 @@
+"""Streaming writers of the formats in which events leave."""
