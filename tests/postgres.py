@@ -26,7 +26,7 @@ import pytest
 import pytest_asyncio
 
 from tallystick.errors import Misconfigured
-from tallystick.store import cluster, embedded, migrate
+from tallystick.store import cluster, embedded, migrate, server_log
 from tallystick.store.connect import Dsn, Logins, Pool, open_pool
 
 TEMPLATE = "template_tallystick"
@@ -138,7 +138,7 @@ def wait_until_ready(server: cluster.Server, process: subprocess.Popen[bytes]) -
     for _ in range(3000):
         if embedded.is_ready(server, process.pid):
             return
-        assert process.poll() is None, embedded.log_since(server, 0)
+        assert process.poll() is None, server_log.log_since(server, 0)
         time.sleep(0.01)
     pytest.fail("PostgreSQL did not start within 30 s")
 

@@ -12,6 +12,7 @@ from tallystick.errors import Misconfigured
 from tallystick.store import cluster
 from tallystick.store.connect import Dsn, connect, open_pool, transaction
 from tallystick.store.durability import Finding, check, enforce, judge
+from tallystick.store.programs import major_version
 
 
 async def findings_at(address: Dsn) -> list[Finding]:
@@ -124,6 +125,4 @@ async def test_it_runs_on_an_older_version_too(tmp_path: Path) -> None:
         connection = await connect(logins.reader)
         assert await connection.fetchval("SELECT count(*) FROM audit_events") == 0
         await connection.close()
-    assert (
-        tmp_path / "postgres" / "cluster" / "PG_VERSION"
-    ).read_text() == f"{cluster.major_version(programs)}\n"
+    assert (tmp_path / "postgres" / "cluster" / "PG_VERSION").read_text() == f"{major_version(programs)}\n"

