@@ -63,7 +63,7 @@ class MonthBounds:
         over = [start for start, _ in begins[:-1] if (organization_id, start) not in self._known]
         if over:
             await self._look_up(connection, organization_id, over)
-        positions = [position for _, position in begins[1:]] + [size]
+        positions = [*(position for _, position in begins[1:]), size][: len(begins)]
         made: list[Month] = []
         for at, ((start, first), after) in enumerate(zip(begins, positions, strict=True)):
             bounds = (None, None)

@@ -97,7 +97,7 @@ class Reader:
     ) -> list[Found]:
         """Return up to `wanted` matching rows among the first `rows_max` rows after a place, in order."""
         await self._connection.execute(
-            f"{_SCAN_SETTINGS}; SET LOCAL plan_cache_mode = {_plan_mode(conditions)}"
+            f"{_SCAN_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}"
         )
         return await self._fetch(_SCAN, conditions, months, after, rows_max=rows_max, wanted=wanted)
 
@@ -114,7 +114,7 @@ class Reader:
         """Return the first `wanted` matching rows after a place, in order; raises TimeOver."""
         milliseconds = int(max(STATEMENT_SECONDS_MIN, self.seconds_left()) * 1000)
         await self._connection.execute(
-            f"SAVEPOINT probe; {_PROBE_SETTINGS}; SET LOCAL plan_cache_mode = {_plan_mode(conditions)}; "
+            f"SAVEPOINT probe; {_PROBE_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}; "
             f"SET LOCAL statement_timeout = {milliseconds}"
         )
         try:
@@ -146,6 +146,6 @@ class Reader:
         }
 
 
-def _plan_mode(conditions: Conditions) -> str:
+def plan_mode(conditions: Conditions) -> str:
     lists = (value for value in conditions.values.values() if isinstance(value, list))
     return "force_custom_plan" if any(len(value) > LONG_LIST for value in lists) else "force_generic_plan"

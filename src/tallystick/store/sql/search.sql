@@ -179,3 +179,71 @@ SELECT m.month,
     (SELECT max(a.occurred_at) FROM audit_logs a WHERE a.organization_id = :organization
         AND a.received_at >= m.month AND a.received_at < m.next) AS last_at
 FROM unnest(:months::timestamptz[], :next_months::timestamptz[]) AS m (month, next)
+
+-- rows_scanned --
+-- Matching rows of some months by the time index, no more than wanted, for counting.
+(SELECT a.* FROM audit_logs a
+WHERE a.organization_id = :organization AND {in_time} AND {matching} LIMIT :wanted) a
+
+-- rows_probed --
+-- The same by the facet index.
+(SELECT a.* FROM {by_facet} LIMIT :wanted) a
+
+-- count_scanned --
+-- How many rows match, up to the number wanted.
+SELECT count(*) FROM {rows_scanned}
+
+-- count_probed --
+-- How many rows match, up to the number wanted.
+SELECT count(*) FROM {rows_probed}
+
+-- histogram_scanned --
+-- Matching rows by bucket of time, successes apart.
+SELECT date_bin(:width::interval, a.occurred_at, 'epoch') AS at, a.outcome = 'success' AS success, count(*) AS events
+FROM {rows_scanned} GROUP BY 1, 2
+
+-- histogram_probed --
+-- Matching rows by bucket of time, successes apart.
+SELECT date_bin(:width::interval, a.occurred_at, 'epoch') AS at, a.outcome = 'success' AS success, count(*) AS events
+FROM {rows_probed} GROUP BY 1, 2
+
+-- facets_scanned --
+-- How many of the matching rows have each value of each facet.
+SELECT a.action, a.outcome, a.actor_type, a.workspace, a.stream, a.verb, a.target_type, count(*) AS events
+FROM {rows_scanned}
+GROUP BY GROUPING SETS ((a.action), (a.outcome), (a.actor_type), (a.workspace), (a.stream), (a.verb), (a.target_type))
+
+-- facets_probed --
+-- How many of the matching rows have each value of each facet.
+SELECT a.action, a.outcome, a.actor_type, a.workspace, a.stream, a.verb, a.target_type, count(*) AS events
+FROM {rows_probed}
+GROUP BY GROUPING SETS ((a.action), (a.outcome), (a.actor_type), (a.workspace), (a.stream), (a.verb), (a.target_type))
+
+-- rollup --
+-- Events of whole hours by bucket of time, successes apart; outcomes NULL = all.
+SELECT date_bin(:width::interval, c.hour, 'epoch') AS at, c.outcome = 'success' AS success, sum(c.events)::bigint AS events
+FROM event_counts c
+WHERE c.organization_id = :organization AND c.hour >= :first_hour AND c.hour < :end_hour
+    AND (:outcomes::text[] IS NULL OR c.outcome = ANY (:outcomes::text[]))
+GROUP BY 1, 2
+
+-- top_terms --
+-- The most frequent values of each kind in the whole log.
+SELECT k.kind, t.value, t.events FROM unnest(:kinds::text[]) AS k (kind), LATERAL (
+    SELECT t.value, t.events FROM terms t WHERE t.organization_id = :organization AND t.kind = k.kind
+    ORDER BY t.events DESC, t.value LIMIT :top) t
+
+-- first_month --
+-- When the month began in which a log received its first event.
+SELECT min(m.month) FROM log_months m WHERE m.organization_id = :organization
+
+-- follow --
+-- Rows in the order of positions, each with whether it matches; only those that do bring their content.
+SELECT h.position, h.hit, CASE WHEN h.hit THEN h.leaf END AS leaf, CASE WHEN h.hit THEN h.opening END AS opening
+FROM (
+    SELECT a.position, a.leaf, a.opening,
+        a.occurred_at >= :since AND a.occurred_at < :until AND {matching} AS hit
+    FROM audit_logs a
+    WHERE a.organization_id = :organization AND a.position >= :first AND a.position < :end
+        AND a.received_at >= :received_from AND a.received_at < :received_to
+) h ORDER BY h.position

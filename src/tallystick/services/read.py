@@ -1,0 +1,217 @@
+"""Reading: search, count, histogram, facets, one event, the dense feed, and following it live.
+
+A principal that is bound to a workspace sees the events of that workspace and nothing else, not even in a count.
+Events are rendered from leaf and opening, never from the columns that only serve the search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from tallystick.errors import NotFound
+from tallystick.event.moment import instant_text
+from tallystick.event.render import render
+from tallystick.query.cursor import Place, read_cursor, write_cursor
+from tallystick.query.model import Query
+from tallystick.services.access import Principal
+from tallystick.services.buckets import spread, width_for
+from tallystick.services.watch import Watch
+from tallystick.store import read as rows
+from tallystick.store.connect import Pool
+from tallystick.store.follow import follow
+from tallystick.store.rows import Key
+from tallystick.store.search import Search, Wanted
+from tallystick.store.tally import Tally
+
+FEED_LIMIT_MAX = 1_000
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A page of events.
+
+    `next_cursor` leads to the next page, None at the end. `size` is the size of the log it was made from.
+    `searched_back_to` is set when the time for a page was over before it was full: everything up to there is
+    here, and the cursor goes on from there.
+    """
+
+    events: list[dict[str, Any]]
+    next_cursor: str | None
+    size: int
+    searched_back_to: str | None = None
+
+
+class FeedPage(Struct, frozen=True, kw_only=True):
+    """Events in the order of positions; `last` is the last position that was read, shown or not."""
+
+    events: list[dict[str, Any]]
+    last: int
+
+
+class Read:
+    """Reads events for principals.
+
+    Args:
+        reader: connections of the reading role.
+        cursor_key: the secret that signs cursors, the same on every server of one database.
+        now: the clock, in UTC.
+        monotonic: seconds that never go back; default is the event loop's clock.
+    """
+
+    def __init__(
+        self,
+        reader: Pool,
+        *,
+        cursor_key: bytes,
+        now: Callable[[], datetime],
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        self._reader = reader
+        self._cursor_key = cursor_key
+        self._now = now
+        monotonic = monotonic or _loop_time
+        self._search = Search(reader, monotonic=monotonic)
+        self._tally = Tally(reader, self._search.bounds, monotonic=monotonic)
+        self._watch = Watch(lambda organization_id: rows.size(reader, organization_id))
+
+    async def search(self, principal: Principal, query: Query) -> Page:
+        """Return the page of events that `query` asks for.
+
+        Raises Refused for a cursor that does not belong to this search of this principal.
+        """
+        scope = _scope(principal)
+        size, after = None, None
+        if query.cursor is not None:
+            place = read_cursor(query, scope=scope, key=self._cursor_key)
+            size, after = place.size, Key(place.occurred_at, place.position)
+            query = _as_it_was(query, place)
+        found = await self._search.page(
+            Wanted(principal.organization_id, principal.workspace, query, size=size, after=after)
+        )
+        next_cursor = None
+        if found.next_key is not None:
+            place = Place(*found.next_key, found.size, query.since if query.range else None)
+            next_cursor = write_cursor(place, query, scope=scope, key=self._cursor_key)
+        return Page(
+            events=[render(event.leaf, event.opening, event.position) for event in found.events],
+            next_cursor=next_cursor,
+            size=found.size,
+            searched_back_to=None if found.searched_back_to is None else instant_text(found.searched_back_to),
+        )
+
+    async def count(self, principal: Principal, query: Query, *, exact: bool = False) -> dict[str, Any]:
+        """Return `count` and whether it is `exact`; if not, at least so many events match."""
+        found = await self._tally.count(principal.organization_id, principal.workspace, query, exact=exact)
+        return {"count": found.events, "exact": found.exact}
+
+    async def histogram(self, principal: Principal, query: Query) -> dict[str, Any]:
+        """Return events by time: `buckets` of `bucket_seconds` from `from` to `to`, success apart from the rest.
+
+        Without a start the histogram begins with the log, without an end it reaches to now. `exact` is False when
+        time ran out: buckets before `counted_back_to` are not complete.
+        """
+        since, until = await self._span(principal, query)
+        width = width_for(until - since)
+        ranged = Query(
+            only=query.only, never=query.never, words=query.words, never_words=query.never_words,
+            since=since, until=until, range=query.range,
+        )  # fmt: skip
+        found = await self._tally.histogram(principal.organization_id, principal.workspace, ranged, width)
+        back_to = found.counted_back_to
+        return {
+            "from": instant_text(since),
+            "to": instant_text(until),
+            "bucket_seconds": int(width / timedelta(seconds=1)),
+            "buckets": spread(found.events, since, until, width),
+            "exact": back_to is None,
+            **({} if back_to is None else {"counted_back_to": instant_text(back_to)}),
+        }
+
+    async def facets(self, principal: Principal, query: Query) -> dict[str, Any]:
+        """Return the most frequent values of each facet; `approximate` = counted on the newest `rows` matches only."""
+        found = await self._tally.facets(principal.organization_id, principal.workspace, query)
+        return {
+            "facets": {
+                name: [{"value": value, "count": events} for value, events in values]
+                for name, values in found.values.items()
+            },
+            "approximate": found.approximate,
+            **({"rows": found.rows} if found.approximate else {}),
+        }
+
+    async def event(self, principal: Principal, event_id: UUID) -> tuple[int, dict[str, Any]]:
+        """Return the position of an event and the event; raises NotFound, also for another workspace's."""
+        row = await rows.event(self._reader, principal.organization_id, event_id)
+        if row is None or (principal.workspace is not None and row.workspace != principal.workspace):
+            raise NotFound("There is no event with this id in this organization.")
+        return row.position, render(row.leaf, row.opening, row.position)
+
+    async def feed(self, principal: Principal, after: int, limit: int) -> list[dict[str, Any]]:
+        """Return up to `limit` events beyond position `after`, dense: raises Tampered when one is missing.
+
+        For a principal bound to a workspace, those of it among them; then use `feed_page`, which says how far it read.
+        """
+        return (await self.feed_page(principal, after, limit)).events
+
+    async def feed_page(self, principal: Principal, after: int, limit: int) -> FeedPage:
+        """Return what `feed` does, with the last position read; ask for what is beyond it next time."""
+        found = await rows.feed(self._reader, principal.organization_id, after, min(limit, FEED_LIMIT_MAX))
+        last = found[-1].position if found else after
+        if principal.workspace is not None:
+            found = [row for row in found if row.workspace == principal.workspace]
+        return FeedPage(events=[render(row.leaf, row.opening, row.position) for row in found], last=last)
+
+    async def follow(self, principal: Principal, query: Query, after: int, limit: int) -> FeedPage:
+        """Return those of the next `limit` events beyond `after` that match: the search's meaning, the feed's order."""
+        found = await follow(
+            self._reader,
+            principal.organization_id,
+            principal.workspace,
+            query,
+            after,
+            min(limit, FEED_LIMIT_MAX),
+        )
+        return FeedPage(
+            events=[render(row.leaf, row.opening, row.position) for row in found.events], last=found.last
+        )
+
+    async def wait_beyond(self, organization_id: UUID, position: int) -> int:
+        """Wait until the log holds an event beyond `position` and return its size."""
+        return await self._watch.wait(organization_id, position)
+
+    def appended(self, organization_id: UUID) -> None:
+        """Wake whoever waits for this log: the appender of this process calls it after each commit."""
+        self._watch.announce(organization_id)
+
+    async def _span(self, principal: Principal, query: Query) -> tuple[datetime, datetime]:
+        """Return the time that a histogram of `query` shows."""
+        until = query.until or max(self._now(), query.since or self._now()) + timedelta(microseconds=1)
+        since = query.since
+        if since is None:
+            since = await self._tally.begins_at(principal.organization_id) or until - timedelta(days=1)
+        return min(since, until), until
+
+
+def _as_it_was(query: Query, place: Place) -> Query:
+    """Return the query with the start that its relative range had on the first page."""
+    if not query.range:
+        return query
+    return Query(
+        only=query.only, never=query.never, words=query.words, never_words=query.never_words,
+        since=place.since, until=query.until, range=query.range, order=query.order, limit=query.limit, cursor=query.cursor,
+    )  # fmt: skip
+
+
+def _scope(principal: Principal) -> str:
+    return (
+        f"{principal.organization_id}/{'all' if principal.workspace is None else 'ws ' + principal.workspace}"
+    )
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
