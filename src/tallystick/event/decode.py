@@ -61,7 +61,8 @@ _quick = msgspec.json.Decoder(float_hook=_plain_float).decode
 def decode_quick(raw: bytes) -> Any | None:
     """Return the tree of an ordinary document, or None when only the strict decoder can tell.
 
-    The tree may still have lost repeated keys: the caller must compare its number of keys with `keys_in`.
+    Two things are left to the caller: repeated keys are lost (compare the number of keys with `keys_in`),
+    and integers come in any size.
     """
     if b"\\" in raw and b"\\u0000" in raw:
         return None

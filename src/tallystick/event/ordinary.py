@@ -13,7 +13,7 @@ from tallystick.event.decode import keys_in
 from tallystick.event.limits import INTEGER_MAX, VALUE_DEPTH_MAX
 from tallystick.event.normalise import NAME_KEYS, VALUE_KEYS
 from tallystick.event.redact import MARK, Redaction
-from tallystick.event.secret_names import is_secret_name
+from tallystick.event.secret_names import is_counted, is_secret_name
 from tallystick.event.secret_patterns import TEXT_MIN, is_card_number, suspicious
 from tallystick.event.wire import convert
 
@@ -110,9 +110,13 @@ def _walk(value: Any, texts: list[str], floats: list[float], depth: int) -> int:
 
 def _look_at_key(key: str, among: dict[str, Any]) -> None:
     """Raise _Odd when `key` needs care; remember it when no object can make it do so."""
-    if key == MARK or is_secret_name(key) or (len(key) >= TEXT_MIN and suspicious(key)):
+    if key == MARK or (len(key) >= TEXT_MIN and suspicious(key)):
         raise _Odd
-    if key in VALUE_KEYS:
+    if is_secret_name(key):
+        value = among[key]  # counts, null, false and "" are no secrets under any name
+        if value is not None and value != "" and type(value) is not bool and not is_counted(key, value):
+            raise _Odd
+    elif key in VALUE_KEYS:
         if any(name in among for name in NAME_KEYS):
             raise _Odd
     elif len(key) <= _KEY_LENGTH_MAX:

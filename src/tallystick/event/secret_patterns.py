@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import binascii
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -104,6 +106,8 @@ _WORDS: Final = bytes(
 _DIGITS: Final = bytes(ord("0") if 48 <= c <= 57 else 32 for c in range(256))
 _WORD_MIN: Final = 15  # characters of the shortest key, with its prefix
 _CARD_GATE: Final = b"0" * 14
+_HIDDEN_LEAD: Final = "[redacted:"  # what redaction itself leaves in a text is not hidden again
+_HIDDEN: Final = re.compile(r"\[redacted:[A-Za-z0-9_\-]{16}\]")
 _CARD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9](?:[ \-]?[0-9]){13,18}(?![0-9A-Za-z])")
 
 
@@ -141,7 +145,16 @@ def find_secrets(text: str, *, identity: bool = False) -> list[tuple[int, int]]:
     spans += _assigned(text)
     if not identity:
         spans += [m.span() for m in _CARD.finditer(text) if is_card_number(m[0])]
+    if _HIDDEN_LEAD in text:
+        hidden = [m.span() for m in _HIDDEN.finditer(text)]
+        spans = [span for span in spans if not _inside(span, hidden)]
     return _apart(spans)
+
+
+def _inside(span: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+    """Tell whether `span` lies within one of `others`, which are in order."""
+    at = bisect_right(others, (span[0], sys.maxsize)) - 1
+    return at >= 0 and span[1] <= others[at][1]
 
 
 def is_card_number(text: str) -> bool:
