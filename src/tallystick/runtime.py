@@ -85,8 +85,9 @@ class Runtime:
             self._say(notice)
         self.settings.data.mkdir(parents=True, exist_ok=True)
         logins = await self._database()
-        await migrate.migrate(logins.owner, migrate.read_plan(), say=self._say, pooler=self._pooler)
+        # Before the schema: a server too old or of another encoding is told apart from a fault of ours.
         await self._check_durability(logins)
+        await migrate.migrate(logins.owner, migrate.read_plan(), say=self._say, pooler=self._pooler)
         self.writer = await self._open(logins, "writer")
         self.reader = await self._open(logins, "reader")
         await self._services()
@@ -121,7 +122,7 @@ class Runtime:
             await pool.renew()
 
     async def _check_durability(self, logins: Logins) -> None:
-        connection = await connect(logins.writer, pooler=self._pooler)
+        connection = await connect(logins.owner, pooler=self._pooler)
         try:
             findings = await durability.check(connection)
         finally:
