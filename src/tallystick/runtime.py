@@ -178,15 +178,19 @@ class Runtime:
 
     def parts(self) -> Parts:
         """Return what HTTP handlers may use."""
+        bodies = Bodies(time.monotonic, grace_seconds=self.settings.body_timeout_seconds)
         return Parts(
             access=self.access,
             ingest=self.ingest,
             read=self.read,
             log=self.log,
             export=self.export,
-            bodies=Bodies(time.monotonic, grace_seconds=self.settings.body_timeout_seconds),
+            bodies=bodies,
             attempts=FailedAttempts(time.monotonic),
-            metrics=Metrics(),
+            metrics=Metrics(
+                in_flight_bytes=lambda: bodies.in_flight_bytes,
+                queued_events=lambda: self.appender.waiting[0],
+            ),
             now=now,
             monotonic=time.monotonic,
             new_request_id=lambda: "req_" + os.urandom(8).hex(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.applications import Starlette
@@ -75,6 +76,10 @@ OPERATIONS: tuple[Operation, ...] = (
 )  # fmt: skip
 
 
+# An escaped slash, backslash or NUL: nothing of ours needs one, and a proxy's rules about paths do not see it.
+_HIDDEN = re.compile(rb"%(2f|5c|00)", re.IGNORECASE)
+
+
 class Application:
     """Dispatches the two recording operations at once, everything else through Starlette's router."""
 
@@ -102,6 +107,9 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if b"%" in scope["raw_path"] and _HIDDEN.search(scope["raw_path"]):
+                await _nothing_here()(scope, receive, send)
+                return
             direct = self._direct.get((scope["method"], scope["path"]))
             await (direct or self._rest)(scope, receive, send)
         else:
@@ -130,4 +138,8 @@ async def _start_page(request: Request) -> Response:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
+    return _nothing_here()
+
+
+def _nothing_here() -> Response:
     return problem(NotFound("There is nothing at this path. The paths that exist are listed at /docs."))

@@ -20,6 +20,8 @@ IN_FLIGHT_BYTES_MAX = 96 * 1024 * 1024
 # The slowest sender that is waited for, after a grace; one byte a second would hold a connection for months.
 BYTES_PER_SECOND_MIN = 16 * 1024
 _THREAD_ABOVE_BYTES = 256 * 1024
+# Four bytes of zstd can stand for a block of 128 KiB, so that a piece of this size never makes more than 8 MiB.
+_ZSTD_PIECE_BYTES = 256
 
 
 class Bodies:
@@ -125,15 +127,26 @@ def _gunzip(raw: bytes) -> bytes:
 
 
 def _unzstd(raw: bytes) -> bytes:
-    stream = zstandard.ZstdDecompressor(max_window_size=2**23).stream_reader(raw, read_across_frames=True)
-    try:
-        out = stream.read(BODY_BYTES_MAX + 1)
-        finished = len(out) > BODY_BYTES_MAX or stream.read(1) == b""
-    except zstandard.ZstdError as error:
-        raise Refused("The body is not valid zstd; nothing was stored.", rule="encoding") from error
-    if len(out) > BODY_BYTES_MAX or not finished:
-        raise _too_large()
-    return out
+    decompressor = zstandard.ZstdDecompressor(max_window_size=2**23)
+    out: list[bytes] = []
+    size = 0
+    stream = None
+    for start in range(0, len(raw), _ZSTD_PIECE_BYTES):
+        piece = raw[start : start + _ZSTD_PIECE_BYTES]
+        while piece:
+            stream = stream or decompressor.decompressobj()
+            try:
+                out.append(stream.decompress(piece))
+            except zstandard.ZstdError as error:
+                raise Refused("The body is not valid zstd; nothing was stored.", rule="encoding") from error
+            size += len(out[-1])
+            if size > BODY_BYTES_MAX:
+                raise _too_large()
+            piece = stream.unused_data if stream.eof else b""
+            stream = None if stream.eof else stream
+    if stream is not None or not raw:
+        raise Refused("The zstd body is cut off; nothing was stored.", rule="encoding")
+    return b"".join(out)
 
 
 _DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": _gunzip, "zstd": _unzstd}

@@ -29,9 +29,14 @@ class Call:
         self._headers: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
-        """Return a header by its lower-case name; of repeated ones the last."""
+        """Return a header by its lower-case name; repeated ones as one list (RFC 9110, 5.3).
+
+        So a second credential or media type makes the first one void, whichever of them a proxy has looked at.
+        """
         if self._headers is None:
             self._headers = dict(self.scope["headers"])
+            if len(self._headers) != len(self.scope["headers"]):
+                self._headers = _joined(self.scope["headers"])
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
 
@@ -68,6 +73,13 @@ class Call:
         if self.principal is None:
             raise RuntimeError("this operation is declared without a permission, so it has no principal")
         return self.principal
+
+
+def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
 
 
 class Answer(Protocol):

@@ -26,7 +26,10 @@ STATUS: tuple[tuple[type[errors.AuditError], int, str], ...] = (
     (errors.TryLater, 503, "Try again later"),
     (errors.Tampered, 500, "The log disagrees with its proof"),
     (errors.Misconfigured, 500, "Misconfigured"),
+    (errors.AuditError, 500, "Something failed here"),
 )
+# Everything else is ours to look at, so it is logged.
+_OF_THE_CALLER = (errors.Refused, errors.Unauthorized, errors.Forbidden, errors.NotFound, errors.TryLater)
 # Rules that have a status of their own within HTTP.
 STATUS_OF_RULE = {
     "media_type": 415,
@@ -124,7 +127,7 @@ class Guarded:
 
     def _refusal(self, call: Call, error: errors.AuditError) -> Answer:
         request_id = self._services.new_request_id()
-        if isinstance(error, (errors.Tampered, errors.Misconfigured)):
+        if not isinstance(error, _OF_THE_CALLER):
             log.error(
                 "refused", rule=error.rule, detail=str(error), path=call.scope["path"], request_id=request_id
             )

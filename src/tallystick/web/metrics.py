@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tallystick import __version__
@@ -10,9 +12,14 @@ LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class Metrics:
-    """The numbers an operator watches; names follow the conventions of Prometheus."""
+    """The numbers an operator watches; names follow the conventions of Prometheus.
 
-    def __init__(self) -> None:
+    Args:
+        in_flight_bytes: how many bytes of bodies are being read, asked when the numbers are.
+        queued_events: how many events wait to be committed, likewise.
+    """
+
+    def __init__(self, *, in_flight_bytes: Callable[[], float], queued_events: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter(
             "tallystick_events", "Events by what became of them.", ["status"], registry=self.registry
@@ -25,17 +32,12 @@ class Metrics:
             "tallystick_request_seconds", "Time to answer, by operation.", ["operation"],
             buckets=LATENCY_SECONDS, registry=self.registry,
         )  # fmt: skip
-        self.in_flight_bytes = Gauge(
+        in_flight = Gauge(
             "tallystick_body_bytes_in_flight", "Bytes of request bodies being read.", registry=self.registry
         )
-        self.queued_events = Gauge(
-            "tallystick_queued_events", "Events waiting to be committed.", registry=self.registry
-        )
-        self.checkpoint_age_seconds = Gauge(
-            "tallystick_checkpoint_age_seconds",
-            "Age of the oldest newest checkpoint.",
-            registry=self.registry,
-        )
+        in_flight.set_function(in_flight_bytes)
+        queued = Gauge("tallystick_queued_events", "Events waiting to be committed.", registry=self.registry)
+        queued.set_function(queued_events)
         info = Gauge("tallystick_build_info", "The running version.", ["version"], registry=self.registry)
         info.labels(__version__).set(1)
 
