@@ -7,11 +7,14 @@ is to be written: `Append`. Whoever calls this decides what the rows, the tree a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from typing import Any, NamedTuple, cast
 from uuid import UUID
+
+import asyncpg
 
 from tallystick.errors import AuditError, Refused
 from tallystick.store.connect import ACQUIRE_SECONDS, Connection, Pool, classify, is_of_driver, transaction
@@ -152,7 +155,8 @@ async def _only_statement(pool: Pool, statement: str, arguments: Sequence[Any]) 
     try:
         return await connection.fetchrow(statement, *arguments)
     except BaseException as error:
-        connection.terminate()
+        with suppress(asyncpg.InterfaceError):  # the pool has let go of a connection that the server closed
+            connection.terminate()
         if not isinstance(error, Exception) or not is_of_driver(error):
             raise
         raise unstorable(error) or _moment_known(error) from error

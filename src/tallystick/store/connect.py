@@ -266,9 +266,13 @@ async def commit(connection: asyncpg.Connection) -> None:
         raise TryLater("The database rolled this transaction back; nothing of it was stored. Send it again.")
 
 
+# InternalClientError: what asyncpg says when the server's farewell crosses a statement on the wire.
+_LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
 def is_of_driver(error: BaseException) -> bool:
     """Tell whether `error` came from the driver or its connection, not from our own code."""
-    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError | TimeoutError)
+    return isinstance(error, (asyncpg.PostgresError, *_LOST))
 
 
 _NOTHING = "Nothing of this call was stored."
@@ -328,7 +332,7 @@ def classify(error: BaseException, *, during_commit: bool) -> AuditError:
     if known is not None:
         kind, sentence, seconds = known
         return kind(sentence, retry_after_seconds=seconds) if issubclass(kind, TryLater) else kind(sentence)
-    if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError):
+    if isinstance(error, _LOST):
         kind, sentence, seconds = STATES["08"]
         return TryLater(sentence, retry_after_seconds=seconds)
     if isinstance(error, ValueError):  # asyncpg's complaint about an address it cannot read
