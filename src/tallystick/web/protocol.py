@@ -49,7 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count bytes before they are parsed; neither a head nor the framing of a body grows beyond its limit."""
-        if self._refused:
+        if self._refused or self.parser is None:
             return
         self._unset_keepalive_if_required()
         if self._in_head:
