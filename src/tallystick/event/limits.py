@@ -25,7 +25,7 @@ INTEGER_MAX: Final = 2**53 - 1  # the last integer every JSON reader agrees on
 
 LEAF_BYTES_MAX: Final = 65_535  # C2SP tlog-tiles: the length of an entry is a 16-bit number
 LEAF_TARGETS_BYTES_MAX: Final = 48 * 1024  # targets beyond this are sealed instead of lying in the leaf
-LEAF_ENVELOPE_BYTES_MAX: Final = 4 * 1024  # room kept in the leaf for origin, source and the times
+LEAF_ENVELOPE_BYTES_MAX: Final = 4 * 1024  # room kept in the leaf for origin, source, times, refs
 
 FLAGS_MAX: Final = 1_000  # of one event; the last one says how many more there were
 CHANGES_MAX: Final = 1_000  # differences listed between before and after; then one marker

@@ -150,7 +150,7 @@ def _assemble(
         sealed.append((_ERROR, canonical_plain(_given(error))))
     if event.metadata is not None:
         sealed.append((_METADATA, write(event.metadata)))
-    targets = _seal_targets(event.targets, size, sealed) if event.targets else ()
+    targets = _seal_targets(event, delegators, size, sealed) if event.targets else ()
     occurred_at, occurred_text = None, ""
     if event.occurred_at is not None:
         occurred_at, occurred_text, kind = read_instant(event.occurred_at)
@@ -286,15 +286,17 @@ def _seal_context(context: Any, sealed: list[tuple[SealedPath, bytes]], flags: l
     return ip
 
 
-def _seal_targets(targets: Any, size: int, sealed: list[tuple[SealedPath, bytes]]) -> tuple[LeafTarget, ...]:
+def _seal_targets(
+    event: Any, delegators: tuple[LeafDelegator, ...], size: int, sealed: list[tuple[SealedPath, bytes]]
+) -> tuple[LeafTarget, ...]:
     """Return the targets that lie in the leaf; add their names, and the targets beyond, to `sealed`."""
-    clear = [LeafTarget(id=target.id, type=target.type) for target in targets]
+    clear = [LeafTarget(id=target.id, type=target.type) for target in event.targets]
     kept = len(clear)
     if size > limits.LEAF_TARGETS_BYTES_MAX:  # clear text never gets longer than it was sent
-        kept = _fitting(clear)
+        kept = _fitting(clear, event, delegators)
     names = [
         (_TARGET_NAMES[index], canonical_text(target.name))
-        for index, target in enumerate(targets)
+        for index, target in enumerate(event.targets)
         if target.name is not None
     ]
     if len(names) > 1:
@@ -305,12 +307,22 @@ def _seal_targets(targets: Any, size: int, sealed: list[tuple[SealedPath, bytes]
     return tuple(clear[:kept])
 
 
-def _fitting(targets: list[LeafTarget]) -> int:
-    """Return how many of the first `targets` fit into a leaf."""
-    total = 0
+def _fitting(targets: list[LeafTarget], event: Any, delegators: tuple[LeafDelegator, ...]) -> int:
+    """Return how many of the first `targets` fit into a leaf beside its other clear parts."""
+    request_id = event.context.request_id if event.context is not None else None
+    others = (
+        event.action,
+        event.workspace,
+        request_id,
+        event.actor.credential_id,
+        event.actor.roles,
+        delegators,
+    )
+    room = limits.LEAF_BYTES_MAX - limits.LEAF_ENVELOPE_BYTES_MAX - len(write_leaf(others))
+    room = min(room, limits.LEAF_TARGETS_BYTES_MAX)
     for count, target in enumerate(targets):
-        total += len(write_leaf(target)) + 1
-        if total > limits.LEAF_TARGETS_BYTES_MAX:
+        room -= len(write_leaf(target)) + 1
+        if room < 0:
             return count
     return len(targets)
 
