@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -19,6 +19,7 @@ from tallystick.verify.layout import (
     read_bare,
     read_trailer,
 )
+from tallystick.verify.lines import whole_lines
 from tallystick.verify.opened import Opened, open_export
 from tallystick.verify.report import Report, quoted
 from tallystick.verify.row import check_full_line
@@ -38,7 +39,7 @@ def verify_export(
     many bytes are done. Never raises for anything the file holds.
     """
     report = Report(subject="export")
-    blocks = whole_lines(chunks)
+    blocks = whole_lines(chunks, LINE_BYTES_MAX)
     first, newline, rest = next(blocks, b"").partition(b"\n")
     try:
         check = _ExportCheck(open_export(first + newline, kept, keys, report), report, first + newline)
@@ -54,25 +55,6 @@ def verify_export(
             progress(done)
     check.finish()
     return report
-
-
-def whole_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Regroup pieces so that each ends at the end of a line; only the last may lack its newline.
-
-    What stays without a newline beyond 4 MiB is handed on as it is: no honest line is that long, and memory has
-    a limit.
-    """
-    rest = b""
-    for chunk in chunks:
-        cut = chunk.rfind(b"\n") + 1
-        if cut or len(rest) + len(chunk) > LINE_BYTES_MAX:
-            cut = cut or len(chunk)
-            yield rest + chunk[:cut]
-            rest = chunk[cut:]
-        else:
-            rest += chunk
-    if rest:
-        yield rest
 
 
 class _ExportCheck:
