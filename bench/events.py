@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+
+from tallystick.event.identity import uuid7
 
 ACTIONS = [
     f"{noun}.{verb}"
@@ -32,18 +33,19 @@ LAST = (
 def events(
     count: int, *, seed: int = 1, people: int = 2000, start: datetime | None = None
 ) -> Iterator[dict[str, object]]:
-    """Yield `count` events with ids (UUIDv4 from the seed), one second apart from `start`."""
+    """Yield `count` events 10 ms apart from `start` (default: so that the last is now), with ids as an SDK makes them."""
     chance = random.Random(seed)
-    at = start or datetime(2026, 11, 1, tzinfo=UTC)
+    at = start or datetime.now(UTC) - timedelta(milliseconds=10 * count)
     for number in range(count):
         action = ACTIONS[min(int(chance.expovariate(0.08)), len(ACTIONS) - 1)]
         person = chance.randrange(people)
         first, last = FIRST[person % 10], LAST[person // 10 % 10]
+        when = at + timedelta(milliseconds=10 * number)
         target = f"{action.split('.')[0]}_{chance.randrange(50_000):05d}"
         yield {
-            "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "id": str(uuid7(int(when.timestamp() * 1000), chance.randbytes(10))),
             "action": action,
-            "occurred_at": (at + timedelta(seconds=number)).isoformat(),
+            "occurred_at": when.isoformat(),
             "actor": {
                 "type": "user",
                 "id": f"usr_{person:06d}",
@@ -62,7 +64,7 @@ def events(
             },
             "before": {"limit": chance.randrange(1000), "enabled": True},
             "after": {"limit": chance.randrange(1000), "enabled": False},
-            "metadata": {"via": "ui", "region": "eu-west-1"},
+            "metadata": {"via": "ui", "region": "eu-west-1", "session": f"{chance.getrandbits(160):040x}"},
         }
 
 

@@ -11,8 +11,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +23,13 @@ import uvicorn
 
 from tallystick import config
 from tallystick.config import Settings
-from tallystick.errors import AuditError, Misconfigured
+from tallystick.errors import AuditError, Misconfigured, TryLater
 from tallystick.event.identity import uuid7
 from tallystick.event.redact import Redaction
 from tallystick.services.access import WRITE, Access, Principal
 from tallystick.services.append import Appender, Limits
+from tallystick.services.contracts import Contracts, Pull
+from tallystick.services.examine import Diagnosis, Examine
 from tallystick.services.export import Export
 from tallystick.services.heartbeat import Heartbeat
 from tallystick.services.ingest import Ingest
@@ -33,7 +37,8 @@ from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
 from tallystick.services.read import Read
 from tallystick.services.sign import Signer
-from tallystick.store import durability, logs, migrate, organizations
+from tallystick.services.switches import Switches
+from tallystick.store import durability, embedded, logs, migrate, organizations
 from tallystick.store.connect import Logins, Pool, connect, open_pool, transaction
 from tallystick.store.embedded import EmbeddedPostgres
 from tallystick.web.app import Application
@@ -158,7 +163,16 @@ class Runtime:
         self.log = Log(self.reader, self.signer)
         self._redaction_of = lambda _: redaction
         self.ingest = Ingest(self.appender, self.log, redaction_of=self._redaction_of, new_id=new_id)
-        self.read = Read(self.reader, cursor_key=secret_of(data / "keys" / "cursor.key", os.urandom), now=now)
+        cursor_key = secret_of(data / "keys" / "cursor.key", os.urandom)
+        self.read = Read(self.reader, cursor_key=cursor_key, now=now)
+        self.switches = Switches(
+            self.reader,
+            enabled=settings.audit_logs_enabled,
+            default=settings.default_org_feature_can_use_audit_logs,
+            monotonic=time.monotonic,
+        )
+        self.contracts = Contracts(self.reader, self.signer, cursor_key=cursor_key, monotonic=time.monotonic)
+        self.pull = Pull(self.reader, cursor_key=cursor_key)
         self.export = Export(self.reader, self.signer, now=now)
 
     async def _instance_name(self) -> str:
@@ -185,6 +199,9 @@ class Runtime:
             read=self.read,
             log=self.log,
             export=self.export,
+            switches=self.switches,
+            contracts=self.contracts,
+            pull=self.pull,
             bodies=bodies,
             attempts=FailedAttempts(time.monotonic),
             metrics=Metrics(
@@ -272,6 +289,70 @@ class Runtime:
             await pool.close()
         if self._postgres is not None:
             await self._postgres.stop()
+
+
+@asynccontextmanager
+async def examination(
+    data: Path, *, say: Callable[[str], None]
+) -> AsyncIterator[tuple[list[Diagnosis], Examine]]:
+    """Give what is known about an installation, and the means to look further; starts its database if nobody has.
+
+    Raises:
+        Misconfigured: there is no installation in this folder.
+    """
+    settings = config.read_settings(flags={"data": str(data)})
+    if not (settings.data / "keys" / "signing.key").exists():
+        raise Misconfigured(
+            f"{settings.data} holds no installation: there is no signing key. Start one: tallystick serve."
+        )
+    own: EmbeddedPostgres | None = None
+    logins = settings.logins()
+    running = (settings.data / "server.json").exists()
+    if logins is None:
+        try:
+            logins = embedded.running_logins(settings.data, DATABASE)
+            await (await connect(logins.reader)).close()
+        except TryLater:
+            own = EmbeddedPostgres(
+                settings.data, new_password=lambda: secrets.token_urlsafe(32), say=say,
+                programs=settings.postgres_bin, user=settings.postgres_user, runtime_folder=settings.runtime_folder,
+            )  # fmt: skip
+            await own.start()
+            logins = own.logins(DATABASE)
+    pooler = settings.database_pooler == "transaction"
+    reader = await open_pool(logins.reader, role="reader", pooler=pooler)
+    signer = Signer.open(
+        settings.data, instance=config.instance_name(settings, _no_instance), random=os.urandom
+    )
+    try:
+        found = await _found(logins, pooler)
+        yield found, Examine(settings.data, reader, signer, now=now, random=os.urandom, running=running)
+    finally:
+        signer.close()
+        await reader.close()
+        if own is not None:
+            await own.stop()
+
+
+def _no_instance() -> str:
+    raise Misconfigured("The file instance is gone from the data folder. Put it back from your backup.")
+
+
+async def _found(logins: Logins, pooler: bool) -> list[Diagnosis]:
+    connection = await connect(logins.owner, pooler=pooler)
+    try:
+        findings = await durability.check(connection)
+    finally:
+        await connection.close()
+    if not findings:
+        return [Diagnosis(name="durability", state="well", found="what is acknowledged is on disk")]
+    return [
+        Diagnosis(
+            name=one.setting, state="ill" if one.level == "refuse" else "warning", found=f"{one.setting} = {one.value}: {one.why}",
+            advice=one.what_to_do,
+        )
+        for one in findings
+    ]  # fmt: skip
 
 
 def listen(host: str, port: int) -> socket.socket:

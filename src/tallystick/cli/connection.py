@@ -28,13 +28,14 @@ _CLASSES: dict[int, type[AuditError]] = {
     401: Unauthorized, 403: Forbidden, 404: NotFound, 409: Conflict, 413: TooLarge, 429: TryLater, 500: Tampered,
     503: TryLater,
 }  # fmt: skip
+DATA = click.Option(
+    ["--data"], envvar="TALLYSTICK_DATA", default="data", show_default=True, type=click.Path(path_type=Path),
+    help="Data folder of a server on this machine, asked for its address and first key.",
+)  # fmt: skip
 OPTIONS = (
     click.Option(["--url"], envvar="TALLYSTICK_URL", help="Address of the server. [default: the one of --data]"),
     click.Option(["--key"], envvar="TALLYSTICK_API_KEY", help="API key. [default: the first key of --data]"),
-    click.Option(
-        ["--data"], envvar="TALLYSTICK_DATA", default="data", show_default=True, type=click.Path(path_type=Path),
-        help="Data folder of a server on this machine, asked for its address and first key.",
-    ),
+    DATA,
 )  # fmt: skip
 
 

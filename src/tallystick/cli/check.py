@@ -1,0 +1,189 @@
+"""`verify` and `doctor`: is the log what it was, and is the installation what it should be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import uvloop
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.catalogue.describe import verb_of
+from tallystick.cli.connection import DATA
+from tallystick.cli.output import err, out, safe
+from tallystick.errors import Refused
+from tallystick.merkle.keys import VerifierKey
+from tallystick.services.examine import Diagnosis
+from tallystick.verify.file import verify_file
+from tallystick.verify.known import Kept
+from tallystick.verify.report import Report
+
+PIECE_BYTES = 1 << 18
+TEXT_BYTES_MAX = 4 << 20
+_MARKS = {"well": ("✓", "green"), "warning": ("!", "yellow"), "ill": ("✗", "bold red")}
+_VERDICTS = {"proven": "bold green", "violated": "bold red", "unchecked": "bold yellow"}
+
+
+def verify(
+    file: str,
+    known: tuple[Path, ...],
+    receipt: tuple[Path, ...],
+    key: tuple[str, ...],
+    event: Path | None,
+    as_json: bool,
+) -> None:
+    """Check FILE offline: a JSONL export, a receipt, or a plain pg_dump (- is standard input).
+
+    Exit code 0 = proven, 1 = violated, 2 = could not be checked.
+    """
+    kept = [_kept(path) for path in (*known, *receipt)]
+    keys = [_key(text) for text in key]
+    with click.open_file(file, "rb") as stream:
+        size = Path(file).stat().st_size if file != "-" else None
+        columns = (TextColumn("verify"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as progress:
+            task = progress.add_task("verify", total=size)
+            report = verify_file(
+                _pieces(stream),
+                kept=kept,
+                keys=keys,
+                event=event.read_bytes() if event else b"",
+                verb_of=verb_of,
+                random=os.urandom,
+                progress=lambda done: progress.update(task, completed=done),
+            )
+    _show(report, as_json)
+    raise SystemExit(report.exit_code)
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    while piece := stream.read(PIECE_BYTES):
+        yield piece
+
+
+def _kept(path: Path) -> Kept:
+    raw = path.read_bytes()
+    if len(raw) > TEXT_BYTES_MAX:
+        raise Refused(f"{path} is too large for a checkpoint or receipt.")
+    return Kept(path.name, raw.decode("utf-8", "replace"))
+
+
+def _key(text: str) -> VerifierKey:
+    given = Path(text).read_text().strip() if Path(text).is_file() else text
+    return VerifierKey.parse(given)
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        body = {
+            "subject": report.subject, "verdict": report.verdict, "facts": report.facts, "proven": report.proven,
+            "not_proven": report.not_proven, "violated": report.violated, "violations": report.violations,
+            "unchecked": report.unchecked,
+        }  # fmt: skip
+        click.echo(msgspec.json.format(msgspec.json.encode(body)).decode())
+        return
+    _print_report(report, out)
+
+
+def _print_report(report: Report, console: Console) -> None:
+    facts = "  ".join(f"{name} {value}" for name, value in report.facts.items())
+    console.print(safe(facts), style="dim", soft_wrap=True)
+    sections = (
+        (
+            "Violated",
+            "bold red",
+            "✗",
+            [f"{one.where}: {one.message} ({one.kind})" for one in report.violated],
+        ),
+        ("Could not be checked", "bold yellow", "!", [report.unchecked] if report.unchecked else []),
+        ("Not proven", "yellow", "·", report.not_proven),
+        ("Proven", "green", "✓", report.proven),
+    )
+    for title, style, mark, lines in reversed(sections):
+        if lines:
+            console.print(Text(title, style=style))
+        for line in lines:
+            console.print(Text(f"  {mark} ", style=style) + safe(line), soft_wrap=True)
+    if report.violations > len(report.violated):
+        console.print(
+            safe(f"  … {report.violations - len(report.violated)} more violations"), style="bold red"
+        )
+    console.print(Text(report.verdict.upper(), style=_VERDICTS[report.verdict]))
+
+
+def doctor(data: Path, quick: bool, known: tuple[Path, ...]) -> None:
+    """Check an installation: folder, database, rights, signer, and every row of every log; says what to do.
+
+    Works beside a running server or without one. Exit code 1 when something is ill.
+    """
+    kept = [_kept(path) for path in known]
+    ill = uvloop.run(_doctor(data, quick, kept))
+    raise SystemExit(1 if ill else 0)
+
+
+async def _doctor(data: Path, quick: bool, kept: list[Kept]) -> bool:
+    from tallystick.runtime import examination
+
+    async with examination(data, say=lambda sentence: err.print(safe(sentence), style="dim")) as (
+        found,
+        examine,
+    ):
+        diagnoses = [*found, *await examine.quick()]
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for _ in range(3):
+            table.add_column(overflow="fold")
+        for one in diagnoses:
+            table.add_row(*_row(one))
+        out.print(table)
+        ill = any(one.state == "ill" for one in diagnoses)
+        if quick:
+            return ill
+        columns = (TextColumn("whole log"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as progress:
+            task = progress.add_task("log", total=None)
+            report = await examine.whole_log(
+                kept, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        _print_report(report, out)
+        return ill or report.verdict == "violated"
+
+
+def _row(one: Diagnosis) -> tuple[Text, Text, Text]:
+    mark, style = _MARKS[one.state]
+    said = safe(one.found + (f" → {one.advice}" if one.advice else ""))
+    return Text(mark, style=style), safe(one.name), said
+
+
+_PATH = click.Path(path_type=Path, exists=True, dir_okay=False)
+VERIFY = click.Command(
+    "verify", callback=verify, help=verify.__doc__, params=[
+        click.Argument(["file"]),
+        click.Option(["--known"], multiple=True, type=_PATH, help="An older checkpoint or receipt of this log, kept elsewhere."),
+        click.Option(["--receipt"], multiple=True, type=_PATH, help="A receipt from an ingest answer; its event must be where it was."),
+        click.Option(["--key"], multiple=True, help="The log's verifier key, or a file with it; pins whose signature counts."),
+        click.Option(["--event"], type=_PATH, help="When FILE is a receipt: the event's line of an export, or its leaf."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print the report as JSON."),
+    ],
+)  # fmt: skip
+DOCTOR = click.Command(
+    "doctor", callback=doctor, help=doctor.__doc__, params=[
+        DATA,
+        click.Option(["--quick"], is_flag=True, help="Leave out the check of every row."),
+        click.Option(["--known"], multiple=True, type=_PATH, help="An older checkpoint or receipt, kept elsewhere."),
+    ],
+)  # fmt: skip
