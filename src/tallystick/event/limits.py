@@ -63,6 +63,9 @@ FOREIGN: Final[dict[str, int]] = {
     "error.message": 8_192,
 }
 
+# Integers of the event, smallest and largest.
+INTEGERS: Final[dict[str, tuple[int, int]]] = {"context.http.status": (0, 999)}
+
 # Cut ids end with the SHA-256 of the whole, so that two long ids stay two different ids.
 IDENTIFIERS: Final = frozenset({"actor.id", "targets.id"})
 

@@ -134,6 +134,8 @@ def _limit(shape: dict[str, Any]) -> str:
             return f"`{part['pattern']}`{bound}"
         if "maxLength" in part:
             return f"{part['maxLength']} characters"
+        if "maximum" in part:
+            return f"{part['minimum']} to {part['maximum']}"
         if "maxItems" in part:
             return f"{part['maxItems']} items"
     return ""

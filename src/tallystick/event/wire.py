@@ -75,7 +75,10 @@ def _limited(kind: Any, place: str, patterns: bool) -> Any:
         return Annotated[tuple[item, ...], Meta(max_length=_COUNTS[place])]
     if isinstance(kind, type) and issubclass(kind, Struct):
         return derive(kind, own_place(place + "."), patterns=patterns)
-    if kind is Any or origin in (Literal, dict) or kind in (int, types.NoneType, UnsetType):
+    if kind is int:
+        least, most = limits.INTEGERS[place]
+        return Annotated[int, Meta(ge=least, le=most)]
+    if kind is Any or origin in (Literal, dict) or kind in (types.NoneType, UnsetType):
         return kind
     raise TypeError(f"{place}: no rule for {kind}")
 
