@@ -15,7 +15,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tallystick.errors import NotFound, Refused
 from tallystick.services.access import EXPORT, MANAGE, READ, WRITE
 from tallystick.web import docs, openapi
-from tallystick.web.api import export, feed, health, keys, log, record, search
+from tallystick.web.api import (
+    anthropic,
+    export,
+    feed,
+    health,
+    keys,
+    langsmith,
+    langwatch,
+    log,
+    mistral,
+    openai,
+    record,
+    search,
+)
+from tallystick.web.api.contract import fastapi_errors
 from tallystick.web.guard import Guarded, problem
 from tallystick.web.operation import Operation
 from tallystick.web.parameters import (
@@ -66,6 +80,25 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/v1/keys", "listKeys", keys.list_keys, MANAGE, "Keys"),
     op("POST", "/v1/keys", "createKey", keys.create_key, MANAGE, "Keys", **KEY),
     op("DELETE", "/v1/keys/{id}", "revokeKey", keys.revoke_key, MANAGE, "Keys", parameters=KEY_ID),
+    *(
+        op("GET", prefix + "/info", name, langsmith.get_info, None, "Other products", answer_of=fastapi_errors)
+        for prefix, name in (("", "info"), ("/api/v1", "langsmithInfo"))
+    ),
+    op("GET", "/api/v1/audit-logs", "langsmithAuditLogs", langsmith.list_audit_logs, READ, "Other products",
+       parameters=langsmith.PARAMETERS, answer_of=fastapi_errors),
+    op("GET", "/api/v1/audit-logs/operations", "langsmithOperations", langsmith.list_operations, READ,
+       "Other products", answer_of=fastapi_errors),
+    *(
+        op("GET", path, name, mistral.list_audit_logs, READ, "Other products", parameters=mistral.PARAMETERS,
+           answer_of=fastapi_errors)
+        for path, name in (("/v1/admin/audit-logs", "mistralAuditLogs"), ("/api/admin/audit-logs", "mistralAuditLogsBeta"))
+    ),
+    op("GET", "/v1/organization/audit_logs", "openaiAuditLogs", openai.list_audit_logs, READ, "Other products",
+       parameters=openai.PARAMETERS, answer_of=openai.openai_errors),
+    op("GET", "/v1/compliance/activities", "anthropicActivities", anthropic.list_activities, READ, "Other products",
+       parameters=anthropic.PARAMETERS, answer_of=anthropic.anthropic_errors),
+    op("GET", "/api/governance/ocsf", "langwatchPull", langwatch.pull_events, READ, "Other products",
+       parameters=langwatch.PARAMETERS, answer_of=langwatch.langwatch_errors),
     op("GET", "/healthz", "healthz", health.healthz, None, "Health"),
     op("GET", "/readyz", "readyz", health.readyz, None, "Health"),
     op("GET", "/metrics", "metrics", health.metrics, None, "Health"),

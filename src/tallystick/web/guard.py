@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tallystick import errors
+from tallystick.services.access import EXPORT, READ
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.call import Answer, Call
 
@@ -30,6 +31,8 @@ STATUS: tuple[tuple[type[errors.AuditError], int, str], ...] = (
 )
 # Everything else is ours to look at, so it is logged.
 _OF_THE_CALLER = (errors.Refused, errors.Unauthorized, errors.Forbidden, errors.NotFound, errors.TryLater)
+# Whatever needs one of these shows the log, so the switches of reading close it; recording needs none of them.
+READING = frozenset({READ, EXPORT})
 # Rules that have a status of their own within HTTP.
 STATUS_OF_RULE = {
     "media_type": 415,
@@ -40,10 +43,27 @@ STATUS_OF_RULE = {
 }
 
 
+def status_of(error: errors.AuditError) -> tuple[int, str]:
+    """Return the HTTP status of an error and the title of its class."""
+    status, title = next((s, t) for kind, s, t in STATUS if isinstance(error, kind))
+    return STATUS_OF_RULE.get(error.rule, status), title
+
+
+def headers_of(error: errors.AuditError, status: int) -> dict[str, str]:
+    """Return the headers that tell a client what to do about an error: when to come back, how to sign in."""
+    headers: dict[str, str] = {}
+    if isinstance(error, errors.TryLater):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if status == 429:
+        headers["Retry-After"] = "1"
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="tallystick"'
+    return headers
+
+
 def problem(error: errors.AuditError, request_id: str = "") -> Response:
     """Write an error as problem+json: what happened, which rule, where in the input."""
-    status, title = next((s, t) for kind, s, t in STATUS if isinstance(error, kind))
-    status = STATUS_OF_RULE.get(error.rule, status)
+    status, title = status_of(error)
     body: dict[str, Any] = {
         "type": f"urn:tallystick:problem:{error.rule}",
         "title": title,
@@ -53,15 +73,9 @@ def problem(error: errors.AuditError, request_id: str = "") -> Response:
     }
     if error.path:
         body["path"] = error.path
-    headers: dict[str, str] = {}
-    if isinstance(error, errors.TryLater):
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if status == 429:
-        headers["Retry-After"] = "1"
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="tallystick"'
     if request_id:
         body["request_id"] = request_id
+    headers = headers_of(error, status)
     return Response(json.encode(body), status, headers, media_type="application/problem+json")
 
 
@@ -123,6 +137,8 @@ class Guarded:
             self._attempts.failed(call.address)
             raise
         principal.require(permission)
+        if permission in READING:
+            await self._services.switches.require_reading(principal.organization_id)
         call.principal = principal
 
     def _refusal(self, call: Call, error: errors.AuditError) -> Answer:

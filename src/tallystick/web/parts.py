@@ -8,10 +8,12 @@ from datetime import datetime
 from msgspec import Struct
 
 from tallystick.services.access import Access
+from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.export import Export
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
 from tallystick.services.read import Read
+from tallystick.services.switches import Switches
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
 from tallystick.web.metrics import Metrics
@@ -33,6 +35,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     read: Read
     log: Log
     export: Export
+    switches: Switches
+    contracts: Contracts
+    pull: Pull
     bodies: Bodies
     attempts: FailedAttempts
     metrics: Metrics

@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, json
 from starlette.responses import Response
 
 from tallystick.errors import AuditError, Forbidden, Refused
 from tallystick.query.model import Clause
 from tallystick.query.period import read_moment
+from tallystick.query.text import fold_ascii
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Call
 from tallystick.web.guard import headers_of, status_of
@@ -70,7 +71,8 @@ class Given:
         self.problems: list[Problem] = []
         known = {plain(one.name): one for one in declared if one.place == "query"}
         self._values: dict[str, list[str]] = {}
-        for name, value in _pairs(call):
+        self.pairs = _pairs(call)
+        for name, value in self.pairs:
             key = plain(name)
             if key not in known:
                 self.bad(name[:80], "extra_forbidden", "There is no such parameter; it was not ignored")
@@ -95,11 +97,13 @@ class Given:
 
     def text(self, name: str) -> str | None:
         """Return the value of a parameter, None when it is absent or empty."""
-        return next(iter(self._values.get(name, ())), None) or None
+        return self._first(name) or None
 
     def texts(self, name: str) -> tuple[str, ...] | None:
-        """Return all values of a parameter, None when it is absent; an empty one is a value that nothing has."""
+        """Return all values of a parameter, None when it is absent; an empty value would match nothing."""
         values = self._values.get(name)
+        if values is not None and "" in values:
+            self.bad(name, "string_too_short", "A value should have at least 1 character")
         return None if values is None else tuple(values)
 
     def choices(self, name: str, known: Sequence[str]) -> tuple[str, ...] | None:
@@ -113,7 +117,7 @@ class Given:
 
     def number(self, name: str, *, default: int, least: int, most: int) -> int:
         """Return a whole number within bounds, `default` when it is absent."""
-        text = next(iter(self._values.get(name, ())), None)
+        text = self._first(name)
         if text is None:
             return default
         digits = text.removeprefix("-")
@@ -128,7 +132,7 @@ class Given:
 
     def moment(self, name: str, *, required: bool = False) -> datetime | None:
         """Return a time in UTC; without an offset it is UTC."""
-        text = next(iter(self._values.get(name, ())), None)
+        text = self._first(name)
         if text is None:
             if required:
                 self.bad(name, *_MISSING)
@@ -138,6 +142,9 @@ class Given:
         except Refused:
             self.bad(name, *_NO_TIME)
             return None
+
+    def _first(self, name: str) -> str | None:
+        return next(iter(self._values.get(name, ())), None)
 
 
 def _pairs(call: Call) -> list[tuple[str, str]]:
@@ -173,7 +180,12 @@ def require_organization(call: Call) -> None:
 
 def exactly(actions: Sequence[str]) -> Clause:
     """Return the clause that narrows a search to these actions; ASCII case aside, so that the rest is compared after."""
-    return Clause("action", tuple(sorted({f"^{fold}$" for fold in (action.lower() for action in actions)})))
+    return Clause("action", tuple(sorted({f"^{fold_ascii(action)}$" for action in actions})))
+
+
+def more_of(*filters: Sequence[str] | None) -> str:
+    """Return filters as the one text that binds a cursor to them, whatever order their values came in."""
+    return json.encode([None if values is None else sorted(set(values)) for values in filters]).decode()
 
 
 def after_moment(moment: datetime | None) -> datetime | None:

@@ -1,0 +1,160 @@
+"""What the read contracts of other products ask for beyond a search: credentials, places, and order by millisecond."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from tallystick.event.canonical import canonical_text
+from tallystick.event.model import ACTOR_TYPES
+from tallystick.store.conditions import conditions_of, person_texts, read_dictionary, read_people
+from tallystick.store.connect import Pool, transaction
+from tallystick.store.months import FOREVER, NEVER
+from tallystick.store.queries import load
+from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key, plan_mode
+from tallystick.store.search import Wanted
+from tallystick.store.statement import Statement, assemble
+
+_PIECES = {**load("search"), **load("contracts")}
+_WALK = {order: assemble(_PIECES, f"walk_{order}") for order in ("newest", "oldest")}
+_SUBJECTS = assemble(_PIECES, "subjects_with")
+_PLACE = assemble(_PIECES, "place_of")
+_TARGET_TYPES = assemble(_PIECES, "target_types")
+_WITHIN = assemble(_PIECES, "within_time")
+_FROM = assemble(_PIECES, "from_time")
+TARGET_TYPES_MAX = 5_000
+# Both in order of the time index: nothing is gained by any other plan, and much can be lost.
+_IN_ORDER = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on"
+
+
+class Subject(NamedTuple):
+    """One actor of a log."""
+
+    ref: UUID
+    type: str
+    id: str
+
+
+class Timed(NamedTuple):
+    """One event with its id, not yet rendered."""
+
+    id: UUID
+    position: int
+    occurred_at: datetime
+    leaf: bytes
+    opening: bytes
+
+
+async def subjects_with(pool: Pool, organization_id: UUID, ids: Sequence[str]) -> list[Subject]:
+    """Return the actors that have one of `ids`."""
+    arguments = {"organization": organization_id, "types": list(ACTOR_TYPES), "ids": list(ids)}
+    async with transaction(pool, reading=True) as connection:
+        rows = await connection.fetch(_SUBJECTS.text, *_SUBJECTS.arguments(arguments))
+    return [Subject(*row) for row in rows]
+
+
+async def target_types(pool: Pool, organization_id: UUID) -> list[str] | None:
+    """Return every type that a main target of this log has; None when there are over 5,000."""
+    arguments = {"organization": organization_id, "most": TARGET_TYPES_MAX}
+    async with transaction(pool, reading=True) as connection:
+        rows = await connection.fetch(_TARGET_TYPES.text, *_TARGET_TYPES.arguments(arguments))
+    return [row["value"] for row in rows] if len(rows) <= TARGET_TYPES_MAX else None
+
+
+async def walk(
+    pool: Pool, wanted: Wanted, *, actors: Sequence[UUID], credentials: Sequence[str], size: int
+) -> list[Found]:
+    """Return a page of events that match and were done by one of `actors` or with one of `credentials`.
+
+    `credentials` are looked for in every leaf on the way, which takes about a second for a million rows; the
+    reader's time-out ends it, as TryLater. `size` is the size of the log the pages are made from.
+    """
+    query, organization_id = wanted.query, wanted.organization_id
+    newest = query.order == "newest"
+    place = wanted.after or (Key(FOREVER, POSITION_MAX) if newest else Key(NEVER, -1))
+    async with transaction(pool, reading=True) as connection:
+        await connection.execute(SETTINGS)
+        dictionary = await read_dictionary(connection, organization_id, query, wanted.workspace)
+        people = await read_people(connection, organization_id, person_texts(query))
+        conditions = conditions_of(query, dictionary, workspace=wanted.workspace, people=people)
+        if conditions.impossible:
+            return []
+        await connection.execute(f"{_IN_ORDER}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}")
+        arguments: dict[str, Any] = {
+            **conditions.arguments(),
+            "organization": organization_id,
+            "size": min(size, dictionary.size),
+            "since": query.since or NEVER,
+            "until": query.until or FOREVER,
+            "received_from": NEVER,
+            "received_to": FOREVER,
+            "place_at": place.occurred_at,
+            "place_position": place.position,
+            "wanted": query.limit,
+            "actor_refs": list(actors),
+            "credentials": [b'"credential_id":' + canonical_text(text) for text in credentials],
+        }
+        statement = _WALK[query.order]
+        rows = await connection.fetch(statement.text, *statement.arguments(arguments))
+    return [Found(*row) for row in rows]
+
+
+async def place_of(pool: Pool, organization_id: UUID, event_id: UUID) -> tuple[Key, str] | None:
+    """Return where an event stands in the order of time, and its workspace; None when the log has no such event."""
+    arguments = {"organization": organization_id, "id": event_id}
+    async with transaction(pool, reading=True) as connection:
+        row = await connection.fetchrow(_PLACE.text, *_PLACE.arguments(arguments))
+    return None if row is None else (Key(row["occurred_at"], row["position"]), row["workspace"])
+
+
+async def within_time(
+    pool: Pool,
+    organization_id: UUID,
+    workspace: str | None,
+    since: datetime,
+    until: datetime,
+    *,
+    beyond: UUID | None,
+    wanted: int,
+) -> list[Timed]:
+    """Return events within [since, until), which is one millisecond, in the order of their ids."""
+    return await _fetch(
+        pool,
+        _WITHIN,
+        {
+            "organization": organization_id,
+            "workspace": workspace,
+            "since": since,
+            "until": until,
+            "beyond": beyond,
+            "wanted": wanted,
+        },
+    )
+
+
+async def from_time(
+    pool: Pool, organization_id: UUID, workspace: str | None, since: datetime | None, *, wanted: int
+) -> list[Timed]:
+    """Return events that occurred at `since` or later, oldest first; None = from the beginning."""
+    return await _fetch(
+        pool,
+        _FROM,
+        {
+            "organization": organization_id,
+            "workspace": workspace,
+            "since": since or NEVER,
+            "wanted": wanted,
+        },
+        settings=f"{SETTINGS}; {_IN_ORDER}",
+    )
+
+
+async def _fetch(
+    pool: Pool, statement: Statement, arguments: dict[str, Any], *, settings: str = SETTINGS
+) -> list[Timed]:
+    async with transaction(pool, reading=True) as connection:
+        await connection.execute(settings)
+        rows = await connection.fetch(statement.text, *statement.arguments(arguments))
+    return [Timed(*row) for row in rows]

@@ -1,0 +1,131 @@
+"""Mistral's audit log: `GET /v1/admin/audit-logs`.
+
+Source: Mistral's API reference, "Get audit logs", and its audit logs reference. The answer is a bare array, which
+has no room for a cursor: the next page stands in a `Link` header, and clients that do not read it page by `before`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from tallystick.catalogue.products import mistral_target_types
+from tallystick.query.model import Clause, Query
+from tallystick.services.contracts import Ask, too_slow
+from tallystick.services.contracts.mistral import (
+    API_KEY,
+    HUMAN,
+    OTHER,
+    actor_type,
+    actor_types,
+    mistral_item,
+    target_type,
+    types_that_may_be,
+)
+from tallystick.web.api.answers import json_answer
+from tallystick.web.api.contract import Given, after_moment, exactly, more_of, require_organization
+from tallystick.web.call import Answer, Call
+from tallystick.web.operation import Parameter
+
+LIMIT_DEFAULT = 20
+LIMIT_MAX = 1_000
+_ACTORS = (HUMAN, API_KEY, OTHER)
+_TIME = {"type": "string", "format": "date-time"}
+PARAMETERS = (
+    Parameter(name="actor_type[]", summary="Only entries of actors of these types.", repeats=True,
+              schema={"enum": list(_ACTORS)}),
+    Parameter(name="event_type[]", summary="Only entries of these types.", repeats=True, example="api_key.create"),
+    Parameter(name="target_type[]", summary="Only entries whose target is of these types.", repeats=True,
+              schema={"enum": list(mistral_target_types())}),
+    Parameter(name="actor_user_uuid", summary="Only entries of this user."),
+    Parameter(name="sort", summary="Order of created_at.",
+              schema={"enum": ["ascending", "descending"], "default": "descending"}),
+    Parameter(name="after", summary="Only entries created after this time.", schema=_TIME),
+    Parameter(name="before", summary="Only entries created before this time.", schema=_TIME),
+    Parameter(name="limit", summary="Number of entries to return.",
+              schema={"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
+    Parameter(name="cursor", summary="Ours: goes on where the page before ended, as its Link header says."),
+)  # fmt: skip
+
+
+async def list_audit_logs(call: Call) -> Answer:
+    """List audit log entries as a bare array, newest first unless `sort` is ascending.
+
+    Mistral's contract. `after` and `before` are exclusive.
+    """
+    require_organization(call)
+    given = Given(call, PARAMETERS)
+    after, before = given.moment("after"), given.moment("before")
+    limit = given.number("limit", default=LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
+    actors = given.choices("actor_type", _ACTORS)
+    events = given.texts("event_type")
+    targets = given.choices("target_type", mistral_target_types())
+    users = given.texts("actor_user_uuid")
+    order = given.choices("sort", ("ascending", "descending"))
+    cursor = given.text("cursor")
+    given.done()
+    contracts = call.services.contracts
+    clauses = _clauses(actors, events, users)
+    if targets is not None and (known := await contracts.target_types(call.caller)) is not None:
+        clauses.append(Clause("target_type", tuple(sorted(types_that_may_be(targets, known)))))
+    query = Query(
+        only=tuple(sorted(clauses)), since=after_moment(after), until=before,
+        order="oldest" if order == ("ascending",) else "newest",
+    )  # fmt: skip
+    keep = _keep(actors, events, targets, users)
+    # The types of targets in the query follow the log as it grows; a cursor is bound to what was asked.
+    bound = Query(since=query.since, until=query.until, order=query.order)
+    ask = Ask(
+        contract="mistral", query=query, bound=bound, limit=limit, keep=keep,
+        more=more_of(actors, events, targets, users),
+    )  # fmt: skip
+    if cursor is not None:
+        ask = contracts.at_cursor(call.caller, ask, cursor)
+    found = await contracts.page(call.caller, ask)
+    if found.stopped:
+        raise too_slow()
+    headers = {"Cache-Control": "no-store"}
+    if (following := contracts.write_cursor(call.caller, ask, found)) is not None:
+        headers["Link"] = f'<{_following(call, given, following)}>; rel="next"'
+    return json_answer([mistral_item(row.event) for row in found.rows], headers=headers)
+
+
+def _clauses(
+    actors: tuple[str, ...] | None, events: tuple[str, ...] | None, users: tuple[str, ...] | None
+) -> list[Clause]:
+    clauses: list[Clause] = []
+    wanted = None if actors is None else {ours for one in actors for ours in actor_types(one)}
+    if users is not None:
+        clauses.append(Clause("actor_id", tuple(sorted(users))))
+        wanted = {"user"} if wanted is None else wanted & {"user"}
+    if wanted is not None:
+        clauses.append(Clause("actor_type", tuple(sorted(wanted))))
+    if events is not None:
+        clauses.append(exactly(events))
+    return clauses
+
+
+def _keep(
+    actors: tuple[str, ...] | None,
+    events: tuple[str, ...] | None,
+    targets: tuple[str, ...] | None,
+    users: tuple[str, ...] | None,
+) -> Callable[[dict[str, Any]], bool] | None:
+    if actors is None and events is None and targets is None and users is None:
+        return None
+
+    def keep(event: dict[str, Any]) -> bool:
+        return (
+            (actors is None or actor_type(event) in actors)
+            and (events is None or event["action"] in events)
+            and (targets is None or target_type(event) in targets)
+            and (users is None or (event["actor"]["type"] == "user" and event["actor"].get("id") in users))
+        )
+
+    return keep
+
+
+def _following(call: Call, given: Given, cursor: str) -> str:
+    pairs = [(name, value) for name, value in given.pairs if name != "cursor"]
+    return f"{call.scope['path']}?{urlencode([*pairs, ('cursor', cursor)])}"
