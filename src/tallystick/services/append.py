@@ -109,10 +109,12 @@ class Appender:
 
         Raises Misconfigured when the database holds less than was signed: it was set back, or is another one.
         """
+        # What was signed is read first: another server may append, commit and confirm between the two.
+        states = list(self._signer.states())
         sizes = {
             self._signer.origin(head.organization_id): head.size for head in await logs.heads(self._pool)
         }
-        for origin, signed in self._signer.states():
+        for origin, signed in states:
             size = sizes.get(origin, 0)
             if origin.startswith(f"{self._signer.instance}/o/") and size < signed.size:
                 raise Misconfigured(explain(origin, signed, size), rule="rollback")
