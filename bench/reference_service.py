@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,7 +17,7 @@ from uuid import UUID, uuid4
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
-from sqlalchemy import DateTime, Index, String, func, insert
+from sqlalchemy import DateTime, Index, String, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -85,9 +87,17 @@ class AuditLog(Base):
     )
 
 
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Create the table before the first request."""
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield
+
+
 engine = create_async_engine(os.environ.get("REFERENCE_DATABASE_URL", "postgresql+asyncpg://"), pool_size=16)
 session = async_sessionmaker(engine, expire_on_commit=False)
-app = FastAPI()
+app = FastAPI(lifespan=lifespan)
 
 
 def row(event: EventIn) -> dict[str, Any]:
@@ -101,13 +111,6 @@ def row(event: EventIn) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@app.on_event("startup")
-async def make_tables() -> None:
-    """Create the table."""
-    async with engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all)
-
-
 @app.post("/events", status_code=201)
 async def record(event: EventIn) -> dict[str, str]:
     """Store one event in a transaction of its own."""
@@ -119,9 +122,9 @@ async def record(event: EventIn) -> dict[str, str]:
 
 @app.post("/events/batch")
 async def record_batch(events: list[EventIn]) -> dict[str, int]:
-    """Store a batch with one INSERT."""
+    """Store a batch; SQLAlchemy makes one INSERT of it."""
     async with session() as db:
-        await db.execute(insert(AuditLog), [row(event) for event in events])
+        db.add_all([AuditLog(**row(event)) for event in events])
         await db.commit()
     return {"stored": len(events)}
 
