@@ -47,7 +47,7 @@ def _read_any(text: str, path: str) -> tuple[datetime, str]:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise Refused(
-            f"{text[:64]!r} is not a time: write RFC 3339 with an offset, as in 2026-06-01T12:00:00Z",
+            f"{path} is not a time: write RFC 3339 with an offset, as in 2026-06-01T12:00:00Z",
             path=path,
             rule="invalid_time",
         )
@@ -55,8 +55,8 @@ def _read_any(text: str, path: str) -> tuple[datetime, str]:
         return _assemble(match)
     except (ValueError, OverflowError):
         raise Refused(
-            f"{text[:64]!r} is not a time that can be stored: no such day, hour or offset, or not in UTC "
-            "years 1 to 9999",
+            f"{path} is not a time that can be stored: there is no such day, hour or offset, or it is not in "
+            "the years 1 to 9999 UTC",
             path=path,
             rule="invalid_time",
         ) from None

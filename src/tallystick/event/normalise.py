@@ -28,7 +28,7 @@ FREE_FORM: Final = frozenset({"before", "after", "metadata"})
 _PROTOCOL: Final = frozenset(
     {"action", "stream", "id", "occurred_at", "outcome", "actor.type", "targets.type"}
 )
-_IDENTITIES: Final = frozenset({"actor.id", "actor.credential_id", "targets.id", "workspace"})
+_IDENTITIES: Final = frozenset({"actor.id", "actor.credential_id", "targets.id"})
 NAME_KEYS: Final = ("name", "key", "header", "field")
 VALUE_KEYS: Final = ("value", "values")
 _FIELD_NAMES: Final = frozenset(
@@ -91,10 +91,10 @@ class Normaliser:
         result: dict[str, Any] = {}
         for key, value in fields.items():
             below = f"{path}/{_escape(key)}"
-            if not place and key in FREE_FORM:
+            if not place and key == "metadata" and not isinstance(value, dict | Repeated):
+                result[key] = value  # null, or refused when it is converted
+            elif not place and key in FREE_FORM:
                 result[key] = self._free(value, below, 1)
-            elif not place and key == "context" and isinstance(value, dict):
-                result[key] = self._structured(value, below, key)
             else:
                 result[self._key_of_field(key)] = self._structured(
                     value, below, f"{place}.{key}" if place else key

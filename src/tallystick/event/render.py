@@ -42,7 +42,7 @@ def render(leaf: bytes, opening: bytes, position: int, *, with_changes: bool = T
         if name in values:
             event[name] = values[name]
     if with_changes and "before" in values and "after" in values:
-        event["changes"] = msgspec.to_builtins(changes(values["before"], values["after"]))
+        event["changes"] = msgspec.to_builtins(list(changes(values["before"], values["after"])))
     for name in ("redacted", "flags"):
         if name in values:
             event[name] = values[name]

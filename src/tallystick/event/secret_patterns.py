@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from tallystick.event.secret_names import is_secret_name
+from tallystick.event.secret_names import is_counted, is_secret_name
 
 TEXT_MIN: Final = 8  # characters of the shortest text that can hold a secret this module knows
 
@@ -228,7 +228,9 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
         )
         if span:
             reached = span[1]
-            yield span
+            value = text[span[0] : span[1]]
+            if not (value.isdigit() and is_counted(match[1], int(value[:9]))):
+                yield span
 
 
 def _value_at(text: str, start: int, *, to_line_end: bool) -> tuple[int, int] | None:

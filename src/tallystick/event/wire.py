@@ -167,7 +167,12 @@ _SPELLINGS: Final = {
 
 
 def _in_words(said: str) -> str:
-    """Return msgspec's sentence in the words of JSON: `str` is called text, `array` a list."""
+    """Return msgspec's sentence in the words of JSON: `str` is called text, `array` a list.
+
+    What was sent is not repeated: it may be a secret in the wrong place, and refusals are logged.
+    """
+    if said.startswith("Invalid enum value"):
+        return "not one of the values that can stand here"
     for theirs, ours in (("`str", "`text"), ("`array", "`list"), ("`int", "`integer")):
         said = said.replace(theirs, ours)
     said = said.replace(" | null`", "`")
