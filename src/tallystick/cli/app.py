@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 import click
 from rich.console import Console
 
 from tallystick import __version__
-from tallystick.cli.check import DOCTOR, VERIFY
-from tallystick.cli.demo import DEMO
-from tallystick.cli.import_ import IMPORT
-from tallystick.cli.keys import KEYS
 from tallystick.cli.output import safe
-from tallystick.cli.record import RECORD
-from tallystick.cli.search import EXPORT, SEARCH, TAIL
-from tallystick.cli.serve import SERVE
 from tallystick.errors import AuditError, Forbidden, NotFound, Refused, Tampered, TryLater, Unauthorized
 
-COMMANDS: tuple[click.Command, ...] = (
-    SERVE,
-    RECORD,
-    IMPORT,
-    SEARCH,
-    TAIL,
-    EXPORT,
-    VERIFY,
-    KEYS,
-    DOCTOR,
-    DEMO,
-)
+# Name, where it is, and what it is for. Imported when used: recording one event must not load a server.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "serve": ("serve", "SERVE", "Run the server, PostgreSQL included."),
+    "demo": ("demo", "DEMO", "Record a believable week of an AI company."),
+    "record": ("record", "RECORD", "Record one event."),
+    "import": ("import_", "IMPORT", "Record a whole feed, with a progress bar."),
+    "search": ("search", "SEARCH", "Find events."),
+    "tail": ("search", "TAIL", "Follow the log live."),
+    "export": ("search", "EXPORT", "Write events with their proof."),
+    "verify": ("check", "VERIFY", "Check an export, a receipt or a dump offline."),
+    "keys": ("keys", "KEYS", "List, create and revoke API keys."),
+    "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),
+}
 
 # What a script can act on: 1 = the log disagrees with its proof, 2 = the input or a setting is wrong,
 # 3 = not permitted, 4 = not found, 5 = try again later.
@@ -44,11 +39,31 @@ EXIT_CODES: tuple[tuple[type[AuditError], int], ...] = (
     (AuditError, 2),
 )
 
-app = click.Group(
+
+class Commands(click.Group):
+    """The commands of the table, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table, which is the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, None when there is no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        return getattr(import_module(f"tallystick.cli.{module}"), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+
+
+app = Commands(
     "tallystick",
     help="Tallystick: the provable audit log for AI platforms.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    commands=COMMANDS,
     params=[
         click.Option(
             ["--version"], is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",

@@ -27,7 +27,6 @@ from tallystick.cli.output import err, out, safe
 from tallystick.errors import Refused
 from tallystick.merkle.keys import VerifierKey
 from tallystick.services.examine import Diagnosis
-from tallystick.verify.file import verify_file
 from tallystick.verify.known import Kept
 from tallystick.verify.report import Report
 
@@ -49,6 +48,8 @@ def verify(
 
     Exit code 0 = proven, 1 = violated, 2 = could not be checked.
     """
+    from tallystick.verify.file import verify_file
+
     kept = [_kept(path) for path in (*known, *receipt)]
     keys = [_key(text) for text in key]
     with click.open_file(file, "rb") as stream:
