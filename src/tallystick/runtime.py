@@ -35,7 +35,9 @@ from tallystick.services.heartbeat import Heartbeat
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
+from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
+from tallystick.services.registered import Registered
 from tallystick.services.sign import Signer
 from tallystick.services.switches import Switches
 from tallystick.store import durability, embedded, logs, migrate, organizations
@@ -162,7 +164,14 @@ class Runtime:
         redaction = Redaction(key=secret_of(data / "keys" / "redaction.key", os.urandom))
         self.log = Log(self.reader, self.signer)
         self._redaction_of = lambda _: redaction
-        self.ingest = Ingest(self.appender, self.log, redaction_of=self._redaction_of, new_id=new_id)
+        self.registered = Registered(self.reader, monotonic=time.monotonic)
+        self.ingest = Ingest(
+            self.appender,
+            self.log,
+            redaction_of=self._redaction_of,
+            new_id=new_id,
+            check_of=self.registered.check_of,
+        )
         cursor_key = secret_of(data / "keys" / "cursor.key", os.urandom)
         self.read = Read(self.reader, cursor_key=cursor_key, now=now)
         self.switches = Switches(
@@ -171,6 +180,7 @@ class Runtime:
             default=settings.default_org_feature_can_use_audit_logs,
             monotonic=time.monotonic,
         )
+        self.quarantine = Quarantine(self.reader, self.registered, cursor_key=cursor_key)
         self.contracts = Contracts(self.reader, self.signer, cursor_key=cursor_key, monotonic=time.monotonic)
         self.pull = Pull(self.reader, cursor_key=cursor_key)
         self.export = Export(self.reader, self.signer, now=now)
@@ -200,6 +210,8 @@ class Runtime:
             log=self.log,
             export=self.export,
             switches=self.switches,
+            registered=self.registered,
+            quarantine=self.quarantine,
             contracts=self.contracts,
             pull=self.pull,
             bodies=bodies,

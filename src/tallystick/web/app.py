@@ -16,6 +16,7 @@ from tallystick.errors import NotFound, Refused
 from tallystick.services.access import EXPORT, MANAGE, READ, WRITE
 from tallystick.web import docs, openapi
 from tallystick.web.api import (
+    actions,
     anthropic,
     export,
     feed,
@@ -26,6 +27,7 @@ from tallystick.web.api import (
     log,
     mistral,
     openai,
+    organization,
     record,
     search,
 )
@@ -80,6 +82,17 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/v1/keys", "listKeys", keys.list_keys, MANAGE, "Keys"),
     op("POST", "/v1/keys", "createKey", keys.create_key, MANAGE, "Keys", **KEY),
     op("DELETE", "/v1/keys/{id}", "revokeKey", keys.revoke_key, MANAGE, "Keys", parameters=KEY_ID),
+    op("GET", "/v1/organization", "getOrganization", organization.get_organization, MANAGE, "Organization"),
+    op("PATCH", "/v1/organization", "switchOrganization", organization.switch_organization, MANAGE,
+       "Organization", **organization.SWITCHES),
+    op("GET", "/v1/actions", "listActions", actions.list_actions, READ, "Own actions"),
+    op("POST", "/v1/actions", "registerAction", actions.register_action, MANAGE, "Own actions", **actions.ACTION),
+    op("GET", "/v1/actions/{name:path}", "getAction", actions.list_versions, READ, "Own actions",
+       parameters=actions.NAME),
+    op("GET", "/v1/quarantine", "listQuarantine", actions.list_quarantine, READ, "Own actions",
+       parameters=actions.QUARANTINE),
+    op("POST", "/v1/quarantine:reprocess", "reprocessQuarantine", actions.reprocess_quarantine, MANAGE,
+       "Own actions", **actions.REPROCESS),
     *(
         op("GET", prefix + "/info", name, langsmith.get_info, None, "Other products", answer_of=fastapi_errors)
         for prefix, name in (("", "info"), ("/api/v1", "langsmithInfo"))

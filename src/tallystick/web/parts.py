@@ -12,7 +12,9 @@ from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.export import Export
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
+from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
+from tallystick.services.registered import Registered
 from tallystick.services.switches import Switches
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
@@ -36,6 +38,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     log: Log
     export: Export
     switches: Switches
+    registered: Registered
+    quarantine: Quarantine
     contracts: Contracts
     pull: Pull
     bodies: Bodies
