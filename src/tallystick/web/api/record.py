@@ -21,6 +21,7 @@ async def record_event(call: Call) -> Answer:
             "position": recorded.position,
             "received_at": recorded.received_at,
             "receipt": recorded.receipt,
+            **({"quarantined": True} if recorded.quarantined else {}),
         },
         200 if recorded.duplicate else 201,
     )
