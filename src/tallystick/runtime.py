@@ -23,7 +23,7 @@ import uvicorn
 
 from tallystick import config
 from tallystick.config import Settings
-from tallystick.errors import AuditError, Misconfigured, TryLater
+from tallystick.errors import AuditError, Misconfigured, Refused, TryLater
 from tallystick.event.identity import uuid7
 from tallystick.event.redact import Redaction
 from tallystick.services.access import WRITE, Access, Principal
@@ -240,8 +240,11 @@ class Runtime:
         demo = Principal(
             organization_id=self.organization.id, key_id="demo", name="demo", permissions=frozenset({WRITE})
         )
-        await ingest.record_batch(demo, body, ndjson=False)
+        recorded = await ingest.record_batch(demo, body, ndjson=False)
         await appender.stop()
+        for result in recorded.results:
+            if result.error is not None:
+                raise Refused(f"an event of the demo was refused: {result.error.message}")
 
     async def _readiness(self) -> list[Readiness]:
         try:

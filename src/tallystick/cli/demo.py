@@ -17,6 +17,7 @@ import click
 
 from tallystick.cli.connection import OPTIONS, connect
 from tallystick.cli.output import err, safe
+from tallystick.errors import Refused
 
 if TYPE_CHECKING:
     from tallystick.runtime import Runtime
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DAYS = 7
 EVENTS_A_WORKING_DAY = 900
 BATCH_EVENTS = 500
+MOMENT_EVENTS = 20  # events that arrive together in a filled log: some minutes of a working day
 SEED = 20
 
 PEOPLE = (
@@ -32,6 +34,7 @@ PEOPLE = (
     ("Ines Carvalho", "MEMBER"), ("Jonas Berg", "VIEWER"), ("Kavya Raman", "MEMBER"), ("Liam O'Brien", "MEMBER"),
     ("Mei Tanaka", "MEMBER"), ("Noor al-Sayed", "MEMBER"), ("Olga Petrova", "AUDITOR"), ("Pablo Ortiz", "MEMBER"),
 )  # fmt: skip
+WORKERS = tuple(person for person in PEOPLE if person[1] not in ("VIEWER", "AUDITOR"))  # who changes things
 WORKSPACES = ("support-bot", "code-review", "search-ranking", "evals")
 AGENTS = (("agent_triage", "Triage agent"), ("agent_refactor", "Refactoring agent"))
 KEYS = ("key_ci_4f2a", "key_prod_91bc", "key_evals_77de")
@@ -57,7 +60,7 @@ DAILY = (
 def week(until: datetime, *, seed: int = SEED) -> list[dict[str, Any]]:
     """Return a week of events up to `until`, oldest first, each with an id of its own."""
     chance = random.Random(seed)
-    events = [event for day in range(DAYS) for event in _day(chance, until - timedelta(days=DAYS - day))]
+    events = [event for day in range(DAYS + 1) for event in _day(chance, until - timedelta(days=DAYS - day))]
     events += _story(chance, until)
     events = [event for event in events if event["occurred_at"] < until]
     events.sort(key=lambda event: event["occurred_at"])
@@ -79,7 +82,7 @@ def _day(chance: random.Random, day: datetime) -> Iterator[dict[str, Any]]:
 
 
 def _event(chance: random.Random, at: datetime, action: str, kind: str, name: str) -> dict[str, Any]:
-    actor = _actor(chance)
+    actor = _person(*chance.choice(PEOPLE)) if action == "login" else _actor(chance)
     target_id = f"{kind}_{chance.randrange(400):03d}"
     event: dict[str, Any] = {
         "action": action,
@@ -113,7 +116,7 @@ def _event(chance: random.Random, at: datetime, action: str, kind: str, name: st
 def _actor(chance: random.Random) -> dict[str, Any]:
     draw = chance.random()
     if draw < 0.72:
-        return _person(*chance.choice(PEOPLE))
+        return _person(*chance.choice(WORKERS))
     if draw < 0.86:
         return {"type": "api_key", "id": chance.choice(KEYS), "name": "CI key"}
     if draw < 0.95:
@@ -163,8 +166,8 @@ async def fill(runtime: Runtime) -> int:
     if await runtime.log_size(runtime.organization.id):
         return 0
     events = week(now())
-    for start in range(0, len(events), BATCH_EVENTS):
-        batch = events[start : start + BATCH_EVENTS]
+    for start in range(0, len(events), MOMENT_EVENTS):
+        batch = events[start : start + MOMENT_EVENTS]
         await runtime.record_as_of(
             datetime.fromisoformat(batch[-1]["occurred_at"]), json.dumps(batch).encode()
         )
@@ -182,7 +185,10 @@ def demo(url: str | None, key: str | None, data: Path) -> None:
     server = connect(url, key, data, write=True)
     events = week(now())
     for start in range(0, len(events), BATCH_EVENTS):
-        server.post("/v1/events:batch", json.dumps(events[start : start + BATCH_EVENTS]).encode())
+        answer = server.post("/v1/events:batch", json.dumps(events[start : start + BATCH_EVENTS]).encode())
+        refused = [result["error"] for result in answer["results"] if result["status"] == "rejected"]
+        if refused:
+            raise Refused(f"{len(refused)} events of the demo were refused: {refused[0]['message']}")
     err.print(
         safe(
             f"{len(events):,} events recorded. Look for what happened two nights ago: tallystick search --ip 203.0.113.77"
