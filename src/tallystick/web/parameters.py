@@ -75,7 +75,21 @@ FEED = (
     Parameter(name="limit", summary="Events on a page.", schema={"type": "integer", "minimum": 1, "maximum": 1000}),
 )  # fmt: skip
 EXPORT_FORMAT = (
-    Parameter(name="format", summary="jsonl: every row with its proof.", schema={"enum": ["jsonl"]}),
+    Parameter(
+        name="format",
+        summary="jsonl (default): every row with its proof; ocsf: one OCSF event a line.",
+        schema={"enum": ["jsonl", "ocsf"]},
+    ),
+    Parameter(
+        name="version",
+        summary="Of OCSF: 1.1.0 (default) or 1.7.0; only with format=ocsf.",
+        schema={"enum": ["1.1.0", "1.7.0"]},
+    ),
+    Parameter(
+        name="view",
+        summary="OCSF classes: default, native or api_activity; only with format=ocsf.",
+        schema={"enum": ["default", "native", "api_activity"]},
+    ),
 )
 TILE = (
     Parameter(
