@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("search", "EXPORT", "Write events with their proof."),
     "verify": ("check", "VERIFY", "Check an export, a receipt or a dump offline."),
     "keys": ("keys", "KEYS", "List, create and revoke API keys."),
+    "organizations": ("organizations", "ORGANIZATIONS", "List and create organizations, switch reading."),
+    "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
     "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),
 }
 
