@@ -74,6 +74,8 @@ def _cut(body: bytes) -> Iterator[bytes]:
                 yield item
             start = token.end()
         if depth == 0:
+            if mark != b"]":
+                raise _broken(f"byte {token.start()} closes the array with the wrong bracket")
             break
     if depth != 0 or body[start:]:
         raise _broken("the array around the events is not closed, or something follows it")

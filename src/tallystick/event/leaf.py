@@ -2,7 +2,7 @@
 
 The leaf is canonical JSON. Its structs declare their fields in the order RFC 8785 sorts them, so that
 writing them needs no sorting. Layout pinned by tests/golden/leaf.
-Source: docs/reference/leaf.md (format), RFC 8785 (bytes), RFC 6962 section 2.1 (hash).
+Source: docs/reference/event.md ("The leaf"), RFC 8785 (bytes), RFC 6962 section 2.1 (hash).
 """
 
 from __future__ import annotations
