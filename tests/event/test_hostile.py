@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import hostile
+from hostile_more import more_cases
 from tallystick.errors import Refused, TooLarge
 from tallystick.event.batch import split
 from tallystick.event.redact import MARK
@@ -46,7 +47,17 @@ def test_the_sample_is_there(shared: Path) -> None:
     assert {case.id for case in cases()} >= DIFFERENT.keys()
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.id}-{case.group}")
+def our_cases() -> list[hostile.Case]:
+    return more_cases(datetime.now(UTC))
+
+
+def test_our_own_cases_are_many() -> None:
+    """The sample is a sample: what it does not show must be tried too."""
+    assert len(our_cases()) >= 60
+    assert len({case.title for case in our_cases()}) == len(our_cases()), "each case has its own title"
+
+
+@pytest.mark.parametrize("case", cases() + our_cases(), ids=lambda case: f"{case.id}-{case.group}")
 def test_hostile_request(case: hostile.Case) -> None:
     """A hostile event must neither break the server nor hide its author, nor leak a secret."""
     assert case.body is not None
