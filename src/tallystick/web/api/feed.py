@@ -13,6 +13,7 @@ from tallystick.errors import AuditError, Refused
 from tallystick.query import Query, filters_of, parse
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Answer, Call
+from tallystick.web.guard import credential_of
 
 FEED_LIMIT_DEFAULT = 100
 FEED_LIMIT_MAX = 1000
@@ -46,36 +47,37 @@ async def get_feed(call: Call) -> Answer:
 
 
 async def _stream(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
-    """Yield each event as `id: position`; a comment every 15 s keeps proxies from hanging up."""
+    """Yield what `_follow` does, and say why when it ends before the client hangs up."""
     yield b"retry: 1000\n\n"
-    read, organization_id, monotonic = (
-        call.services.read,
-        call.caller.organization_id,
-        call.services.monotonic,
-    )
-    quiet_since = monotonic()
-    while not call.services.stopping():
-        try:
-            page = await read.follow(call.caller, query, after, FEED_LIMIT_MAX)
-        except AuditError as error:
-            yield (
-                b"event: problem\ndata: " + json.encode({"rule": error.rule, "detail": str(error)}) + b"\n\n"
-            )
-            return
+    try:
+        async for piece in _follow(call, after, query):
+            yield piece
+    except AuditError as error:
+        yield b"event: problem\ndata: " + json.encode({"rule": error.rule, "detail": str(error)}) + b"\n\n"
+
+
+async def _follow(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
+    """Yield each event as `id: position`; a comment every 15 s keeps proxies from hanging up."""
+    services, credential = call.services, credential_of(call)
+    quiet_since = services.monotonic()
+    while not services.stopping():
+        # A stream lives for days: a key that is revoked meanwhile must not go on reading.
+        await services.access.authenticate(credential)
+        page = await services.read.follow(call.caller, query, after, FEED_LIMIT_MAX)
         for event in page.events:
             yield b"id: %d\nevent: audit\ndata: " % event["position"] + json.encode(event) + b"\n\n"
         if page.events:
-            quiet_since = monotonic()
+            quiet_since = services.monotonic()
         if page.last > after:
             after = page.last
             continue
-        if monotonic() - quiet_since >= HEARTBEAT_SECONDS:
-            quiet_since = monotonic()
+        if services.monotonic() - quiet_since >= HEARTBEAT_SECONDS:
+            quiet_since = services.monotonic()
             # The position goes along, so that a filtered stream resumes where it has read to.
             yield b"id: %d\n: still here\n\n" % after if after >= 0 else b": still here\n\n"
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                await read.wait_beyond(organization_id, after)
+                await services.read.wait_beyond(call.caller.organization_id, after)
 
 
 def _parameters(call: Call) -> tuple[int, int, list[tuple[str, str]]]:
