@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import NamedTemporaryFile
+from typing import cast
 
 import click
 import uvloop
@@ -27,11 +31,14 @@ from tallystick.cli.output import err, out, safe
 from tallystick.errors import Refused
 from tallystick.merkle.keys import VerifierKey
 from tallystick.services.examine import Diagnosis
-from tallystick.verify.known import Kept
+from tallystick.verify.file import verify_file
+from tallystick.verify.instance import Means
+from tallystick.verify.known import Kept, Keys
 from tallystick.verify.report import Report
 
 PIECE_BYTES = 1 << 18
 TEXT_BYTES_MAX = 4 << 20
+SHOWN_MAX = 12
 _MARKS = {"well": ("✓", "green"), "warning": ("!", "yellow"), "ill": ("✗", "bold red")}
 _VERDICTS = {"proven": "bold green", "violated": "bold red", "unchecked": "bold yellow"}
 
@@ -48,31 +55,42 @@ def verify(
 
     Exit code 0 = proven, 1 = violated, 2 = could not be checked.
     """
-    from tallystick.verify.file import verify_file
-
     kept = [_kept(path) for path in (*known, *receipt)]
-    keys = [_key(text) for text in key]
-    with click.open_file(file, "rb") as stream:
-        size = Path(file).stat().st_size if file != "-" else None
+    keys = cast(Keys, tuple(_key(text) for text in key))
+    means = Means(verb_of=verb_of, secret=os.urandom(32), keys=keys, kept=kept)
+    with _on_disk(file) as path:
         columns = (TextColumn("verify"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True) as progress:
-            task = progress.add_task("verify", total=size)
+            task = progress.add_task("verify", total=path.stat().st_size)
             report = verify_file(
-                _pieces(stream),
-                kept=kept,
-                keys=keys,
+                lambda: _pieces(path),
+                means,
                 event=event.read_bytes() if event else b"",
-                verb_of=verb_of,
-                random=os.urandom,
                 progress=lambda done: progress.update(task, completed=done),
             )
     _show(report, as_json)
     raise SystemExit(report.exit_code)
 
 
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    while piece := stream.read(PIECE_BYTES):
-        yield piece
+@contextmanager
+def _on_disk(file: str) -> Iterator[Path]:
+    """Give the file's path; standard input is kept in a temporary file, because some kinds are read twice."""
+    if file != "-":
+        path = Path(file)
+        if not path.is_file():
+            raise Refused(f"There is no file {file}.")
+        yield path
+        return
+    with NamedTemporaryFile(prefix="tallystick-verify-") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        kept.flush()
+        yield Path(kept.name)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE_BYTES):
+            yield piece
 
 
 def _kept(path: Path) -> Kept:

@@ -60,7 +60,13 @@ def revoke(url: str | None, key: str | None, data: Path, key_id: str) -> None:
     out.print(safe(f"{key_id} is revoked; it stops working within five seconds on every server."))
 
 
-KEYS = click.Group("keys", help="List, create and revoke API keys.")
+def verifier(url: str | None, key: str | None, data: Path) -> None:
+    """Print the log's public verifier key: keep it elsewhere, and pin it with `tallystick verify --key`."""
+    click.echo(connect(url, key, data).get("/v1/log/key")["log"])
+
+
+KEYS = click.Group("keys", help="List, create and revoke API keys; print the log's verifier key.")
+KEYS.add_command(click.Command("verifier", callback=verifier, help=verifier.__doc__, params=[*OPTIONS]))
 KEYS.add_command(click.Command("list", callback=list_keys, help=list_keys.__doc__, params=[*OPTIONS]))
 KEYS.add_command(
     click.Command(

@@ -74,6 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/v1/export", "export", export.export_events, EXPORT, "Feed and export",
        parameters=EXPORT_FORMAT + FILTERS),
     op("GET", "/v1/log/checkpoint", "checkpoint", log.get_checkpoint, READ, "Log"),
+    op("GET", "/v1/log/key", "verifierKeys", log.get_verifier_keys, READ, "Log"),
     op("GET", "/v1/log/tile/{tile:path}", "tile", log.get_tile, READ, "Log", parameters=TILE),
     op("GET", "/v1/log/proof/inclusion", "inclusionProof", log.get_inclusion_proof, READ, "Log",
        parameters=PROOF_INCLUSION),

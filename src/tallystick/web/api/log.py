@@ -17,6 +17,12 @@ async def get_checkpoint(call: Call) -> Answer:
     return text_answer(await call.services.log.checkpoint(call.caller.organization_id))
 
 
+async def get_verifier_keys(call: Call) -> Answer:
+    """Return the public keys that check this log: of its checkpoints, and of the times beside them. Pin them."""
+    log_key, clock_key = call.services.log.verifier_keys(call.caller.organization_id)
+    return json_answer({"log": log_key, "clock": clock_key})
+
+
 async def get_tile(call: Call) -> Answer:
     """Return the hashes of a tile; full tiles never change."""
     try:
