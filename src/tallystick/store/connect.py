@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
@@ -46,6 +47,11 @@ PLANS: Mapping[Role, Mapping[str, str]] = {
     "reader": {"plan_cache_mode": "force_custom_plan"},
     "keeper": {},
 }
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
+_INFINITIES = {datetime.max: 2**63 - 1, datetime.min: -(2**63)}  # noqa: DTZ901 - the naive ones mean no end
+_OF_INFINITY = {number: moment for moment, number in _INFINITIES.items()}
 
 
 @dataclass(frozen=True)
@@ -200,6 +206,27 @@ async def _set_codecs(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_jsonb_to_wire, decoder=_jsonb_from_wire, format="binary"
     )
+    # The driver's own writes the first and the last instant there are as infinity: an event of that very time is
+    # then stored elsewhere than where it is looked for, and a page that ends at it begins with it again.
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        encoder=_instant_to_wire,
+        decoder=_instant_from_wire,
+        format="tuple",
+    )
+
+
+def _instant_to_wire(value: datetime) -> tuple[int]:
+    """Return microseconds since 2000; the naive first and last instant stand for PostgreSQL's infinities."""
+    if value.tzinfo is None and value in _INFINITIES:
+        return (_INFINITIES[value],)
+    since = value - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,)
+
+
+def _instant_from_wire(value: tuple[int]) -> datetime:
+    return _OF_INFINITY.get(value[0]) or _EPOCH + timedelta(microseconds=value[0])
 
 
 def _jsonb_to_wire(value: bytes) -> bytes:
