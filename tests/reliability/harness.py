@@ -45,7 +45,6 @@ class Outcome:
     verdict: Verdict = field(default_factory=Verdict)
     ledger: Ledger = field(default_factory=Ledger)
     lasted_seconds: float = 0.0
-    stuck: str = ""
 
     @property
     def faults(self) -> int:
@@ -55,7 +54,7 @@ class Outcome:
     @property
     def holds(self) -> bool:
         """Whether everything held and the servers came back after every fault."""
-        return self.verdict.holds and not self.stuck
+        return self.verdict.holds
 
     def table(self) -> str:
         """Return the table for people, in Markdown."""
@@ -162,7 +161,10 @@ class Harness:
             self._tasks.append(asyncio.create_task(reader.run()))
 
     async def fault(self, name: str) -> None:
-        """Make one fault and wait until both servers acknowledge again; raises TimeoutError when they do not."""
+        """Make one fault and wait until both servers acknowledge again, or until something is found broken.
+
+        Raises TimeoutError when they do not come back.
+        """
         began = time.monotonic()
         match name:
             case "kill server A" | "kill server B":
@@ -180,14 +182,24 @@ class Harness:
                 raise ValueError(f"there is no fault {name!r}")
         if not made:
             return
-        async with asyncio.timeout(RECOVERY_SECONDS_MAX):
-            await self.database.answers()
-            await self._both_acknowledge()
+        recovered = asyncio.create_task(self._recovered())
+        broken = asyncio.create_task(self.ledger.broken.wait())
+        await asyncio.wait({recovered, broken}, return_when=asyncio.FIRST_COMPLETED)
+        broken.cancel()
+        if not recovered.done():
+            recovered.cancel()
+            return
+        await recovered
         took = time.monotonic() - began
         self.outcome.seconds.setdefault(name, []).append(took)
         self._say(
             f"{self.outcome.faults:3}  {name:28} {took:5.1f} s  {len(self.ledger.acknowledged):7,} acknowledged"
         )
+
+    async def _recovered(self) -> None:
+        async with asyncio.timeout(RECOVERY_SECONDS_MAX):
+            await self.database.answers()
+            await self._both_acknowledge()
 
     async def _kill_server(self, slot: _Slot) -> None:
         assert slot.running is not None
@@ -284,12 +296,15 @@ async def run(
     async with harness(seed=seed, mutant=mutant, say=say) as made:
         outcome = made.outcome
         try:
-            while outcome.faults < faults:
-                for kind in made.chance.sample(kinds, len(kinds)):
-                    if outcome.faults < faults:
-                        await asyncio.sleep(made.chance.random() * 0.5)
+            while outcome.faults < faults and not made.ledger.broken.is_set():
+                for kind in made.chance.sample(kinds, len(kinds))[: faults - outcome.faults]:
+                    await asyncio.sleep(made.chance.random() * 0.5)
+                    if not made.ledger.broken.is_set():
                         await made.fault(kind)
-            await made.finish()
+            if not made.ledger.broken.is_set():
+                await made.finish()
+        except AssertionError as error:
+            made.ledger.violate(f"a server did not start again: {error}")
         except TimeoutError:
             outcome.stuck = (
                 f"no recovery within {RECOVERY_SECONDS_MAX:.0f} s after fault {outcome.faults + 1}"

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import httpx2
 
 PATIENCE_SECONDS = 15.0
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Ledger:
     duplicates_told: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    broken: asyncio.Event = field(default_factory=asyncio.Event)
 
     def accept(self, event_id: UUID, position: int, receipt: str, *, covers: bool) -> None:
         """Note an acknowledgement."""
@@ -42,6 +43,7 @@ class Ledger:
 
     def violate(self, sentence: str) -> None:
         """Note what must never happen."""
+        self.broken.set()
         if len(self.violations) < 50:
             self.violations.append(sentence)
 

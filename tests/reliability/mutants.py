@@ -7,55 +7,68 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
-DELAY_SECONDS = 0.1
+from tallystick.errors import AuditError
+from tallystick.store.connect import classify
+
+DELAY_SECONDS = 0.3
 
 
 def answer_before_commit() -> None:
-    """Answer an append as soon as its statement is sent; the commit follows when it follows."""
-    from tallystick.services import commit
+    """Answer an append once its rows are written, and commit it a moment later: right until something dies."""
+    from tallystick.services import commit as committer
+    from tallystick.store import append as store
 
-    real = commit.store.append_at_once
-    last: dict[Any, asyncio.Task[Any]] = {}
+    committing: set[asyncio.Task[None]] = set()
 
-    async def later(pool: Any, append: Any, before: asyncio.Task[Any] | None) -> None:
-        if before is not None:
-            await asyncio.gather(before, return_exceptions=True)
-        await asyncio.sleep(DELAY_SECONDS)
-        await real(pool, append)
+    async def commit(pool: Any, connection: Any) -> None:
+        try:
+            await asyncio.sleep(DELAY_SECONDS)
+            await connection.execute("COMMIT")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+        finally:
+            await pool.inner.release(connection)
 
-    async def at_once(pool: Any, append: Any) -> None:
-        before = last.get(append.organization_id)
-        last[append.organization_id] = asyncio.create_task(later(pool, append, before))
+    @asynccontextmanager
+    async def transaction(pool: Any, *, reading: bool = False) -> AsyncIterator[Any]:
+        connection = await pool.inner.acquire()
+        try:
+            await connection.execute("BEGIN")
+            yield connection
+        except BaseException as error:
+            connection.terminate()
+            await pool.inner.release(connection)
+            if isinstance(error, AuditError):
+                raise
+            raise classify(error, during_commit=False) from error
+        task = asyncio.create_task(commit(pool, connection))
+        committing.add(task)
+        task.add_done_callback(committing.discard)
 
-    commit.store.append_at_once = at_once  # type: ignore[assignment]
+    async def only_statement(pool: Any, statement: str, arguments: Any) -> Any:
+        async with transaction(pool) as connection:
+            return await connection.fetchrow(statement, *arguments)
+
+    committer.transaction = transaction  # type: ignore[assignment]
+    store._only_statement = only_statement
 
 
 def no_deduplication() -> None:
     """Forget which ids the log holds already, and the constraint that knows it too."""
-    from tallystick import runtime
-
-    real = runtime.migrate.migrate
-
-    async def migrate(owner: Any, *arguments: Any, **more: Any) -> Any:
-        done = await real(owner, *arguments, **more)
-        connection = await asyncpg.connect(owner.url)
-        await connection.execute("ALTER TABLE idempotency DROP CONSTRAINT IF EXISTS idempotency_pkey CASCADE")
-        name = "begin_append(uuid,uuid[],uuid[],text[],text[])"
-        written = await connection.fetchval("SELECT pg_get_functiondef($1::text::regprocedure)", name)
-        await connection.execute(written.replace("i.id = ANY (new_ids)", "false"))
-        await connection.close()
-        return done
-
-    runtime.migrate.migrate = migrate  # type: ignore[assignment]
+    _after_migration(
+        "ALTER TABLE idempotency DROP CONSTRAINT IF EXISTS idempotency_pkey CASCADE",
+        ("i.id = ANY (new_ids)", "false"),
+    )
 
 
 def synchronous_commit_off() -> None:
-    """Commit without waiting for the disk."""
+    """Commit without waiting for the disk, the append's own insistence on it taken out."""
     real = asyncpg.create_pool
 
     def create_pool(*arguments: Any, server_settings: dict[str, str], **more: Any) -> Any:
@@ -63,6 +76,29 @@ def synchronous_commit_off() -> None:
         return real(*arguments, server_settings=weakened, **more)
 
     asyncpg.create_pool = create_pool  # type: ignore[assignment]
+    _after_migration("SELECT 1", ("current_setting('synchronous_commit') = 'off'", "false"))
+
+
+def _after_migration(statement: str, change: tuple[str, str]) -> None:
+    """Have the server execute `statement`, and `change` the text of begin_append, once its schema is there."""
+    from tallystick import runtime
+
+    real = runtime.migrate.migrate
+
+    async def migrate(owner: Any, *arguments: Any, **more: Any) -> Any:
+        done = await real(owner, *arguments, **more)
+        connection = await asyncpg.connect(owner.url)
+        await connection.execute(statement)
+        name = "begin_append(uuid,uuid[],uuid[],text[],text[])"
+        written = await connection.fetchval("SELECT pg_get_functiondef($1::text::regprocedure)", name)
+        if await connection.fetchval("SELECT to_regclass('planted_mutant') IS NULL"):
+            assert change[0] in written, "the append no longer reads as this mutant expects"
+            await connection.execute(written.replace(*change))
+            await connection.execute("CREATE TABLE planted_mutant ()")
+        await connection.close()
+        return done
+
+    runtime.migrate.migrate = migrate  # type: ignore[assignment]
 
 
 MUTANTS: dict[str, Callable[[], None]] = {
