@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from tallystick.errors import AuditError
@@ -15,7 +14,7 @@ from tallystick.query.model import Clause, Query
 from tallystick.services.contracts import Ask, Found, too_slow
 from tallystick.services.contracts.anthropic import actor_id, anthropic_item
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, after_moment, errors_of, exactly, require_organization
+from tallystick.web.api.contract import Given, errors_of, exactly, require_organization, window
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -46,7 +45,12 @@ async def list_activities(call: Call) -> Answer:
     """
     require_organization(call)
     given = Given(call, PARAMETERS)
-    since, until = _window(given)
+    since, until = window(
+        after=given.moment("created_at.gt"),
+        since=given.moment("created_at.gte"),
+        before=given.moment("created_at.lt"),
+        through=given.moment("created_at.lte"),
+    )
     limit = given.number("limit", default=LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
     after, before = given.text("after_id"), given.text("before_id")
     if after is not None and before is not None:
@@ -86,16 +90,6 @@ def _page(found: Found) -> dict[str, Any]:
         "first_id": items[0]["id"] if items else None,
         "last_id": items[-1]["id"] if items else None,
     }
-
-
-def _window(given: Given) -> tuple[datetime | None, datetime | None]:
-    """Return the times that `created_at` allows: half-open, each bound as it is named."""
-    lower = (after_moment(given.moment("created_at.gt")), given.moment("created_at.gte"))
-    upper = (given.moment("created_at.lt"), after_moment(given.moment("created_at.lte")))
-    return (
-        max((moment for moment in lower if moment is not None), default=None),
-        min((moment for moment in upper if moment is not None), default=None),
-    )
 
 
 def _keep(

@@ -18,8 +18,9 @@ from msgspec import Struct, json
 from starlette.responses import Response
 
 from tallystick.errors import AuditError, Forbidden, Refused
+from tallystick.event.moment import read_instant
 from tallystick.query.model import Clause
-from tallystick.query.period import read_moment
+from tallystick.query.period import LATEST, read_moment
 from tallystick.query.text import fold_ascii
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Call
@@ -124,11 +125,13 @@ class Given:
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
             self.bad(name, *_NO_NUMBER)
             return default
+        if least <= int(text) <= most:
+            return int(text)
         if int(text) < least:
             self.bad(name, "greater_than_equal", f"Input should be greater than or equal to {least}")
-        if int(text) > most:
+        else:
             self.bad(name, "less_than_equal", f"Input should be less than or equal to {most}")
-        return int(text)
+        return default
 
     def moment(self, name: str, *, required: bool = False) -> datetime | None:
         """Return a time in UTC; without an offset it is UTC."""
@@ -137,11 +140,15 @@ class Given:
             if required:
                 self.bad(name, *_MISSING)
             return None
-        try:
-            return read_moment(_PLUS.sub("+", text), name)
-        except Refused:
-            self.bad(name, *_NO_TIME)
-            return None
+        text = _PLUS.sub("+", text)
+        for read in (read_instant, read_moment):
+            try:
+                found = read(text, name)
+            except Refused:
+                continue
+            return found if isinstance(found, datetime) else found[0]
+        self.bad(name, *_NO_TIME)
+        return None
 
     def _first(self, name: str) -> str | None:
         return next(iter(self._values.get(name, ())), None)
@@ -188,14 +195,25 @@ def more_of(*filters: Sequence[str] | None) -> str:
     return json.encode([None if values is None else sorted(set(values)) for values in filters]).decode()
 
 
-def after_moment(moment: datetime | None) -> datetime | None:
-    """Return the first instant after `moment`, which turns an inclusive end into an exclusive one; None = no end."""
-    if moment is None:
-        return None
-    try:
-        return moment + MICROSECOND
-    except OverflowError:  # the last instant there is
-        return None
+def window(
+    *,
+    after: datetime | None = None,
+    since: datetime | None = None,
+    before: datetime | None = None,
+    through: datetime | None = None,
+) -> tuple[datetime | None, datetime | None]:
+    """Return the half-open range that bounds allow: `after` and `before` exclude themselves, the others do not.
+
+    The log keeps microseconds, so the next instant is a microsecond away.
+    """
+    if after == LATEST:
+        return LATEST, LATEST  # nothing comes after the last instant there is
+    lower = [since, None if after is None else after + MICROSECOND]
+    upper = [before, None if through is None or through == LATEST else through + MICROSECOND]
+    return (
+        max((moment for moment in lower if moment is not None), default=None),
+        min((moment for moment in upper if moment is not None), default=None),
+    )
 
 
 def errors_of(shape: Callable[[AuditError, int, str], Any]) -> Callable[[AuditError, str], Response]:

@@ -18,7 +18,7 @@ from tallystick.ocsf import langsmith_item
 from tallystick.query.model import Clause, Query
 from tallystick.services.contracts import Ask
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, after_moment, exactly, more_of, require_organization
+from tallystick.web.api.contract import Given, exactly, more_of, require_organization, window
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -65,10 +65,11 @@ async def list_audit_logs(call: Call) -> Answer:
             workspaces is None or event.get("workspace") in workspaces
         )
 
+    since, until = window(since=start, through=end)
     contracts = call.services.contracts
     ask = Ask(
         contract="langsmith",
-        query=Query(only=tuple(sorted(clauses)), since=start, until=after_moment(end)),
+        query=Query(only=tuple(sorted(clauses)), since=since, until=until),
         limit=limit,
         keep=keep if clauses else None,
         more=more_of(names, workspaces),

@@ -24,7 +24,7 @@ from tallystick.services.contracts.mistral import (
     types_that_may_be,
 )
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, after_moment, exactly, more_of, require_organization
+from tallystick.web.api.contract import Given, exactly, more_of, require_organization, window
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -56,7 +56,7 @@ async def list_audit_logs(call: Call) -> Answer:
     """
     require_organization(call)
     given = Given(call, PARAMETERS)
-    after, before = given.moment("after"), given.moment("before")
+    since, until = window(after=given.moment("after"), before=given.moment("before"))
     limit = given.number("limit", default=LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
     actors = given.choices("actor_type", _ACTORS)
     events = given.texts("event_type")
@@ -70,7 +70,7 @@ async def list_audit_logs(call: Call) -> Answer:
     if targets is not None and (known := await contracts.target_types(call.caller)) is not None:
         clauses.append(Clause("target_type", tuple(sorted(types_that_may_be(targets, known)))))
     query = Query(
-        only=tuple(sorted(clauses)), since=after_moment(after), until=before,
+        only=tuple(sorted(clauses)), since=since, until=until,
         order="oldest" if order == ("ascending",) else "newest",
     )  # fmt: skip
     keep = _keep(actors, events, targets, users)

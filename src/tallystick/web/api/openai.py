@@ -22,7 +22,9 @@ from tallystick.web.operation import Parameter
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
-SECONDS_MAX = 253_402_300_799  # the last second of the year 9999
+# From the year 1 to the last second but one of 9999, so that every second there is has one after it.
+SECONDS_MIN = -62_135_596_800
+SECONDS_MAX = 253_402_300_798
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS = {"type": "integer"}
 PARAMETERS = (
@@ -85,17 +87,15 @@ def _page(found: Found) -> dict[str, Any]:
 
 
 def _window(given: Given) -> tuple[datetime | None, datetime | None]:
-    """Return the times that `effective_at` allows, which is whole seconds: half-open, each bound as it is named."""
+    """Return the times that `effective_at` allows; it is shown in whole seconds, so a bound stands for its second."""
 
     def bound(name: str, add: int) -> datetime | None:
         key = f"effective_at.{name}"
         if given.texts(key) is None:
             return None
-        seconds = given.number(key, default=0, least=-SECONDS_MAX, most=SECONDS_MAX) + add
-        try:
-            return EPOCH + timedelta(seconds=seconds)
-        except OverflowError:
-            return datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
+        return EPOCH + timedelta(
+            seconds=given.number(key, default=0, least=SECONDS_MIN, most=SECONDS_MAX) + add
+        )
 
     lower = [moment for moment in (bound("gt", 1), bound("gte", 0)) if moment is not None]
     upper = [moment for moment in (bound("lt", 0), bound("lte", 1)) if moment is not None]
