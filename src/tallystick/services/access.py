@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from tallystick.errors import Forbidden, NotFound, Refused, Unauthorized
+from tallystick.event.limits import DEVELOPER
 from tallystick.store import keys as key_rows
 from tallystick.store.connect import Pool
 
@@ -178,10 +179,11 @@ class Access:
         """Make a key for an organization and return it with its secret, which is shown only here.
 
         Raises:
-            Refused: unknown permission, or a name that is empty or over 128 characters.
+            Refused: unknown permission, or a name or workspace that is empty, too long or not printable.
         """
-        if not 1 <= len(name) <= 128:
-            raise Refused("A key's name has 1 to 128 characters.", path="/name", rule="length")
+        _require_text(name, 128, "name")
+        if workspace is not None:
+            _require_text(workspace, DEVELOPER["workspace"], "workspace")
         granted = expand_permissions(permissions)
         key = format_key(self._random(32))
         made = NewKey(
@@ -218,6 +220,15 @@ class Access:
         if not await key_rows.revoke(self._writer, organization_id, key_id, self._now()):
             raise NotFound(f"There is no key {key_id} in this organization.")
         self._remembered.clear()
+
+
+def _require_text(text: str, characters_max: int, field: str) -> None:
+    if not 1 <= len(text) <= characters_max or not text.isprintable():
+        raise Refused(
+            f"A key's {field} has 1 to {characters_max} characters, all of them printable.",
+            path=f"/{field}",
+            rule="text",
+        )
 
 
 def _unauthorized() -> Unauthorized:
