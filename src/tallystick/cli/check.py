@@ -120,14 +120,14 @@ def _show(report: Report, as_json: bool) -> None:
 
 
 def _print_report(report: Report, console: Console) -> None:
-    facts = "  ".join(f"{name} {value}" for name, value in report.facts.items())
+    facts = "  ".join(f"{name} {value}" for name, value in report.facts.items() if value != "")
     console.print(safe(facts), style="dim", soft_wrap=True)
     sections = (
         (
             "Violated",
             "bold red",
             "✗",
-            [f"{one.where}: {one.message} ({one.kind})" for one in report.violated],
+            [f"{one.where}: {one.message} ({one.kind})" for one in report.violated[:SHOWN_MAX]],
         ),
         ("Could not be checked", "bold yellow", "!", [report.unchecked] if report.unchecked else []),
         ("Not proven", "yellow", "·", report.not_proven),
