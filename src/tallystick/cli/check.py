@@ -138,9 +138,9 @@ def _print_report(report: Report, console: Console) -> None:
             console.print(Text(title, style=style))
         for line in lines:
             console.print(Text(f"  {mark} ", style=style) + safe(line), soft_wrap=True)
-    if report.violations > len(report.violated):
+    if report.violations > SHOWN_MAX:
         console.print(
-            safe(f"  … {report.violations - len(report.violated)} more violations"), style="bold red"
+            safe(f"  … and {report.violations - SHOWN_MAX:,} more; --json lists 100"), style="bold red"
         )
     console.print(Text(report.verdict.upper(), style=_VERDICTS[report.verdict]))
 
