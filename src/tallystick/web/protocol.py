@@ -24,7 +24,7 @@ _FRAMING = (
     b"The body is nearly all chunk sizes or trailers.",
 )
 _TOO_SLOW = (b"408 Request Timeout", b"header_timeout", b"The headers came too slowly.")
-_NO_HTTP = (b"400 Bad Request", b"http", b"This is not a well-formed HTTP/1.1 request.")
+_NO_HTTP = (b"400 Bad Request", b"http", b"This is not well-formed HTTP.")
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -60,8 +60,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._framing_bytes += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # nothing is offered to upgrade to; the request itself is answered
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(*_NO_HTTP)
         # Still in the head after all this: no byte of it belonged to a body.
@@ -81,6 +81,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._refused or sum(len(n) + len(v) for n, v in self.headers) + len(self.url) > HEADER_BYTES_MAX:
             self._refuse(*_TOO_LARGE)
             return
+        if self.parser.should_upgrade():
+            return  # read once more, by _decline
         self._in_head = False
         self._framing_bytes = self._body_bytes = 0
         super().on_headers_complete()
@@ -94,6 +96,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The next bytes, if any, are the head of another request."""
+        if self.parser.should_upgrade():
+            return
         if not self._refused:
             super().on_message_complete()
         self._in_head = True
@@ -101,8 +105,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or say the last words where it was refused."""
+        was_last = not self.pipeline
         super().on_response_complete()
-        if self._last_words and (self.cycle is None or self.cycle.response_complete):
+        if self._last_words and was_last:
             self._part(self._last_words)
 
     def pause_writing(self) -> None:
@@ -121,6 +126,25 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stop_head_timer()
         super().connection_lost(exc)
         self._stop_unread_timer()
+
+    def _decline(self, rest: bytes) -> None:
+        """Answer a request that offers another protocol as if it did not.
+
+        The parser takes what follows such a head for that other protocol, although it may be the body: Java's
+        client offers HTTP/2 with its first request, whatever it is. So the head is read again without the offer.
+        """
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(*_NO_HTTP)
+            return
+        dropped = (b"upgrade", b"http2-settings", b"connection")
+        kept = [name + b": " + value for name, value in self.headers if name not in dropped]
+        if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers):
+            kept.append(b"connection: close")
+        line = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._head_bytes = 0
+        self.data_received(b"\r\n".join([line, *kept]) + b"\r\n\r\n" + rest)
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEADER_SECONDS_MAX, self._head_too_slow)
