@@ -64,6 +64,7 @@ class Scene:
         await self.superuser.execute("SET session_replication_role = replica")
         await self.superuser.execute("ALTER TABLE audit_logs DROP CONSTRAINT leaf_hash_is_of_leaf")
         await self.superuser.execute("ALTER TABLE log_tiles DROP CONSTRAINT log_tiles_hashes_check")
+        await self.superuser.execute("ALTER TABLE audit_logs DROP CONSTRAINT audit_logs_pkey")
 
 
 def verify_bytes(dump: bytes, log: LogUnderTest, kept: list[Kept], *, keys: bool = True) -> Report:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.formats.jsonl import ExportRow
-from tallystick.verify.export import verify_export
+from tallystick.verify.export import QuickCheck, verify_export
 
 from .forgery import FORGERIES, Lines, forged
 from .peer import SIGNER, PeerLog
@@ -24,8 +24,15 @@ def log() -> PeerLog:
     return PeerLog.of(300)
 
 
+def with_care(quick: QuickCheck, blocks: Iterable[bytes]) -> Iterator[tuple[bytes, None]]:
+    """Send every block on the careful road."""
+    return ((block, None) for block in blocks)
+
+
 def is_found(export: bytes) -> bool:
-    return verify_export([export], keys=KEYS).exit_code != 0
+    quick, careful = verify_export([export], keys=KEYS), verify_export([export], keys=KEYS, spread=with_care)
+    assert quick == careful
+    return quick.exit_code != 0
 
 
 @given(data=st.data())
@@ -43,6 +50,7 @@ def test_honest_exports_are_proven(data: st.DataObject, log: PeerLog) -> None:
     pieces = [export[at : at + piece] for at in range(0, len(export), piece)]
     report = verify_export(pieces, keys=rng.choice([(), KEYS]))
     assert (report.verdict, report.violated) == ("proven", [])
+    assert verify_export(pieces, keys=KEYS, spread=with_care).proven == report.proven
 
 
 @pytest.mark.parametrize("careful", [True, False], ids=["careful", "careless"])

@@ -37,14 +37,14 @@ class JsonlWriter:
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._sha256 = hashlib.sha256()
+        self._first_line = header_line(header)
         self._position = header.start
         self._waiting: list[bytes] = []
         self._events = self._bare = 0
 
     def begin(self) -> bytes:
         """Return the first line."""
-        return self._hashed(header_line(self._header))
+        return self._first_line
 
     def rows(self, rows: Iterable[ExportRow]) -> bytes:
         """Return the lines of some rows; bare hashes wait until they fill a line or an event follows."""
@@ -63,15 +63,14 @@ class JsonlWriter:
                 )
                 self._events += 1
             self._position += 1
-        return self._hashed(b"".join(lines))
+        return b"".join(lines)
 
     def end(self) -> bytes:
         """Return what still waits and the last line; raises Tampered when positions are missing."""
         self._expect(self._header.end)
-        rest = self._hashed(self._bare_line() if self._waiting else b"")
-        return rest + trailer_line(
-            Trailer(events=self._events, bare=self._bare, sha256=self._sha256.hexdigest())
-        )
+        rest = self._bare_line() if self._waiting else b""
+        digest = hashlib.sha256(self._first_line).hexdigest()
+        return rest + trailer_line(Trailer(events=self._events, bare=self._bare, header_sha256=digest))
 
     def _expect(self, position: int) -> None:
         if position != self._position or position > self._header.end:
@@ -85,7 +84,3 @@ class JsonlWriter:
         hashes, self._waiting = self._waiting, []
         self._bare += len(hashes)
         return bare_line(self._position - len(hashes), hashes)
-
-    def _hashed(self, lines: bytes) -> bytes:
-        self._sha256.update(lines)
-        return lines

@@ -17,7 +17,7 @@ from tallystick.event.leaf import Leaf, read_leaf
 from tallystick.merkle.note import decode_base64, encode_base64
 from tallystick.merkle.tree import HASH_BYTES, split_hashes
 from tallystick.verify.readable import Readable, readable
-from tallystick.verify.reseal import SEED_BYTES, encode_seed, read_opening
+from tallystick.verify.reseal import SEED_BYTES, read_opening
 
 FORMAT: Final = "tallystick-export"
 VERSION: Final = 1
@@ -52,11 +52,14 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Trailer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last line: how many positions came in full and as bare hashes, and the hex SHA-256 of all lines before."""
+    """The last line: how many positions came in full and as bare hashes, and the hex SHA-256 of the first line.
+
+    Of the lines between nothing needs hashing once more: the tree proves them, and each has one spelling.
+    """
 
     events: int
     bare: int
-    sha256: str
+    header_sha256: str
 
 
 class Line(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -64,21 +67,33 @@ class Line(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 
     position: int
     event: Raw | UnsetType = UNSET
-    leaf: Leaf | UnsetType = UNSET
     opening: dict[str, Raw] | UnsetType = UNSET
     seed: str | dict[str, str] | UnsetType = UNSET
+    leaf: Leaf | UnsetType = UNSET
     count: int | UnsetType = UNSET
     leaf_hashes: str | UnsetType = UNSET
 
 
 class FullLine(Struct, gc=False):
-    """The line of one event, ready to be encoded: readable form, leaf, opening and seed, in this order."""
+    """The line of one event, ready to be encoded: readable form, opening, seed and leaf, in this order.
+
+    The leaf comes last, where its exact bytes are found without reading the line once more: see `leaf_of`.
+    """
 
     position: int
     event: Readable
-    leaf: Raw
     opening: Mapping[str, Raw] | Raw
     seed: str | Mapping[str, str] | Raw
+    leaf: Leaf | Raw
+
+
+LEAF_KEY: Final = b',"leaf":{'
+LEAF_AT: Final = len(LEAF_KEY) - 1
+
+
+def leaf_of(line: bytes) -> bytes:
+    """Return the bytes of the leaf of an encoded `FullLine`: a leaf has no key "leaf", and its texts are escaped."""
+    return line[line.rindex(LEAF_KEY) + LEAF_AT : -1]
 
 
 _encode = msgspec.json.Encoder().encode
@@ -108,8 +123,8 @@ def full_line(position: int, organization: str, leaf: bytes, opening: bytes, see
         raise Tampered(
             f"the stored event at position {position} cannot be read: {error}", rule="row"
         ) from None
-    shown = encode_seed(seed) if len(seed) == SEED_BYTES else Raw(seed)
-    return _encode(FullLine(position, event, Raw(leaf), Raw(opening), shown)) + b"\n"
+    shown = seed.hex() if len(seed) == SEED_BYTES else Raw(seed)
+    return _encode(FullLine(position, event, Raw(opening), shown, Raw(leaf))) + b"\n"
 
 
 def bare_line(position: int, leaf_hashes: Sequence[bytes]) -> bytes:

@@ -97,7 +97,6 @@ class Readable(_Part):
 _who = msgspec.json.Decoder(dict[str, Raw]).decode
 _erased = msgspec.json.Decoder(dict[str, str]).decode
 _rest = msgspec.json.Decoder(tuple[LeafTarget, ...]).decode
-_NOWHERE: Final = ReadableContext()
 
 
 def readable(leaf: Leaf, opening: Opening, position: int, organization: str) -> Readable:
@@ -106,6 +105,7 @@ def readable(leaf: Leaf, opening: Opening, position: int, organization: str) -> 
     Raises msgspec.ValidationError or IndexError where leaf or opening hold what is no part of an event.
     """
     get = opening.get
+    actor = leaf.actor
     return Readable(
         leaf.id,
         position,
@@ -117,8 +117,19 @@ def readable(leaf: Leaf, opening: Opening, position: int, organization: str) -> 
         leaf.occurred_at,
         leaf.received_at,
         leaf.source,
-        _actor(leaf.actor, opening),
-        _targets(leaf.targets, opening),
+        ReadableActor(
+            actor.type,
+            actor.credential_id,
+            actor.roles,
+            get("actor/id"),
+            get("actor/name"),
+            get("actor/email"),
+            _delegators(actor, opening) if actor.on_behalf_of else None,
+        ),
+        [
+            ReadableTarget(one.type, one.id, get(name))
+            for one, name in zip(_all_targets(leaf, opening), TARGET_NAMES, strict=False)
+        ],
         _context(leaf, opening),
         get("error"),
         get("before"),
@@ -130,18 +141,8 @@ def readable(leaf: Leaf, opening: Opening, position: int, organization: str) -> 
     )
 
 
-def _actor(actor: LeafActor, opening: Opening) -> ReadableActor:
-    get = opening.get
-    chain = actor.on_behalf_of
-    return ReadableActor(
-        actor.type,
-        actor.credential_id,
-        actor.roles,
-        get("actor/id"),
-        get("actor/name"),
-        get("actor/email"),
-        [_delegator(one, get(DELEGATORS[at])) for at, one in enumerate(chain)] if chain else None,
-    )
+def _delegators(actor: LeafActor, opening: Opening) -> list[ReadableDelegator]:
+    return [_delegator(one, opening.get(DELEGATORS[at])) for at, one in enumerate(actor.on_behalf_of)]
 
 
 def _delegator(one: LeafDelegator, sealed: Raw | None) -> ReadableDelegator:
@@ -151,22 +152,22 @@ def _delegator(one: LeafDelegator, sealed: Raw | None) -> ReadableDelegator:
     )
 
 
-def _targets(targets: tuple[LeafTarget, ...], opening: Opening) -> list[ReadableTarget]:
-    get = opening.get
-    if rest := get(REST):
-        targets += _rest(rest)
-    return [ReadableTarget(one.type, one.id, get(TARGET_NAMES[at])) for at, one in enumerate(targets)]
+def _all_targets(leaf: Leaf, opening: Opening) -> tuple[LeafTarget, ...]:
+    targets = leaf.targets + _rest(opening[REST]) if REST in opening else leaf.targets
+    if len(targets) > TARGETS_MAX:
+        raise IndexError(f"an event has at most {TARGETS_MAX} targets")
+    return targets
 
 
 def _context(leaf: Leaf, opening: Opening) -> ReadableContext | None:
     get = opening.get
-    context = ReadableContext(
+    ip, agent, request, session = (
         get("context/ip"),
         get("context/user_agent"),
-        get("context/session_id"),
-        get("context/trace_id"),
-        get("context/http"),
-        get("context/location"),
         leaf.request_id,
+        get("context/session_id"),
     )
-    return None if context == _NOWHERE else context
+    trace, http, location = get("context/trace_id"), get("context/http"), get("context/location")
+    if ip is agent is request is session is trace is http is location is None:
+        return None
+    return ReadableContext(ip, agent, session, trace, http, location, request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Final
@@ -19,24 +19,13 @@ PATHS_REMEMBERED_MAX: Final = 4096
 
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
 
 # Decodes an opening into its paths, each with the JSON bytes of its value.
 read_opening = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-class _Paths(dict[str, tuple[bytes, bytes]]):
-    """Remembers, for each path, its bytes and its bytes after their length as a 16-bit number."""
-
-    def __missing__(self, path: str) -> tuple[bytes, bytes]:
-        if len(self) >= PATHS_REMEMBERED_MAX:
-            self.clear()
-        encoded = path.encode()
-        made = self[path] = (encoded, len(encoded).to_bytes(2, "big") + encoded)
-        return made
-
-
-_PATHS = _Paths()
+_PATHS: Final[dict[str, tuple[bytes, bytes]]] = {}
+_AS_SALT: Final = slice(SALT_BYTES)
 
 
 def sealed_digest(opening: Mapping[str, Raw], seed: bytes) -> str:
@@ -44,22 +33,31 @@ def sealed_digest(opening: Mapping[str, Raw], seed: bytes) -> str:
 
     The opening stands in byte order of its paths; in any other order the digest differs. `seed` is 16 bytes.
     """
-    salting = SALT + seed
-    commits = [
-        sha256(FIELD + sha256(salting + path).digest()[:SALT_BYTES] + framed + value).digest()
-        for (path, framed), value in zip(map(_PATHS.__getitem__, opening), opening.values(), strict=True)
-    ]
-    return encode_seed(sha256(SEALED + b"".join(commits)).digest())
+    # Written for speed: an exact dict, a slice made once, and no call but the hashes.
+    salting, paths, commits = SALT + seed, _PATHS, [SEALED]
+    for path, value in opening.items():
+        try:
+            raw, framed = paths[path]
+        except KeyError:
+            raw, framed = _remember(path)
+        salt = sha256(salting + raw).digest()[_AS_SALT]
+        commits.append(sha256(FIELD + salt + framed + value).digest())
+    digest = sha256(b"".join(commits)).digest()
+    return b2a_base64(digest, newline=False).translate(_TO_URL, b"=").decode()
 
 
-def encode_seed(raw: bytes) -> str:
-    """Return bytes as base64url without padding (RFC 4648 section 5)."""
-    return b2a_base64(raw, newline=False).rstrip(b"=").translate(_TO_URL).decode()
+def _remember(path: str) -> tuple[bytes, bytes]:
+    """Keep and return the bytes of a path, bare and behind their length as a 16-bit number."""
+    if len(_PATHS) >= PATHS_REMEMBERED_MAX:
+        _PATHS.clear()
+    encoded = path.encode()
+    made = _PATHS[path] = (encoded, len(encoded).to_bytes(2, "big") + encoded)
+    return made
 
 
-def decode_seed(text: str) -> bytes:
-    """Return the bytes of base64url without padding; raises ValueError for any other spelling."""
-    raw = a2b_base64(text.encode("ascii").translate(_FROM_URL) + b"=" * (-len(text) % 4))
-    if encode_seed(raw) != text:
-        raise ValueError("not base64url in its one spelling")
-    return raw
+def seed_of(text: str) -> bytes:
+    """Return the 16 bytes of a seed written in hexadecimal; raises ValueError for any other spelling."""
+    seed = bytes.fromhex(text)
+    if len(seed) != SEED_BYTES or seed.hex() != text:
+        raise ValueError(f"the seed is not {SEED_BYTES} bytes in lower-case hexadecimal")
+    return seed

@@ -5,18 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from tallystick.errors import Tampered
 from tallystick.event.leaf import ERASED, VERSION, Leaf, write_leaf
 from tallystick.event.unseal import unseal
-from tallystick.verify.layout import FullLine, Line
-from tallystick.verify.readable import readable
-from tallystick.verify.reseal import (
-    SEED_BYTES,
-    decode_seed,
-    sealed_digest,
-)
+from tallystick.verify.layout import FullLine, Line, leaf_of
+from tallystick.verify.readable import Readable, readable
+from tallystick.verify.reseal import sealed_digest, seed_of
 
 _encode = msgspec.json.Encoder().encode
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError, IndexError, RecursionError)
@@ -28,39 +24,32 @@ def check_full_line(raw: bytes, line: Line, organization: str) -> tuple[bytes, T
     `raw` is the line without its newline, `line` what it decodes to. The complaint's rule is `sealed`,
     `rendering` or `line`. Raises Tampered when there is no leaf to hash.
     """
-    leaf = line.leaf
-    if not isinstance(leaf, Leaf) or leaf.v != VERSION:
+    leaf, opening, seed = line.leaf, line.opening, line.seed
+    if leaf is UNSET or leaf.v != VERSION:
         raise Tampered("the line has neither bare hashes nor an event of a version known here", rule="line")
-    written = write_leaf(leaf)
-    leaf_hash = sha256(b"\x00" + written).digest()
-    opening, seed = line.opening, line.seed
-    if not isinstance(opening, dict) or seed is UNSET:
-        return leaf_hash, Tampered("the line lacks its opening or its seed", rule="line")
+    if opening is UNSET or seed is UNSET:
+        return _hash_of(leaf), Tampered("the line lacks its opening or its seed", rule="line")
     try:
-        _check_seal(leaf, written, opening, seed)
         event = readable(leaf, opening, line.position, organization)
-        again = _encode(FullLine(line.position, event, Raw(written), opening, seed))
+        again = _encode(FullLine(line.position, event, opening, seed, leaf))
+        if again != raw:
+            return _hash_of(leaf), Tampered(_difference(line, event), rule="rendering")
+        if isinstance(seed, dict):
+            unseal(leaf_of(again), _encode(opening), _encode(seed))
+        elif sealed_digest(opening, seed_of(seed)) != leaf.sealed or ERASED in opening:
+            return _hash_of(leaf), Tampered("a sealed value or the seed was changed", rule="sealed")
     except Tampered as error:
-        return leaf_hash, error
+        return _hash_of(leaf), error
     except _UNREADABLE as error:
-        return leaf_hash, Tampered(f"the opening cannot be read: {error}", rule="line")
-    return leaf_hash, None if again == raw else Tampered(_difference(line, _encode(event)), rule="rendering")
+        return _hash_of(leaf), Tampered(f"the opening cannot be read: {error}", rule="line")
+    return sha256(b"\x00" + leaf_of(again)).digest(), None
 
 
-def _check_seal(leaf: Leaf, written: bytes, opening: dict[str, Raw], seed: str | dict[str, str]) -> None:
-    if isinstance(seed, dict):
-        unseal(written, _encode(opening), _encode(seed))
-        return
-    salted = decode_seed(seed)
-    if len(salted) != SEED_BYTES or ERASED in opening:
-        raise Tampered(
-            f"the seed is not {SEED_BYTES} bytes, or was kept although values were erased", rule="sealed"
-        )
-    if sealed_digest(opening, salted) != leaf.sealed:
-        raise Tampered("a sealed value or the seed is not the one that was sealed", rule="sealed")
+def _hash_of(leaf: Leaf) -> bytes:
+    return sha256(b"\x00" + write_leaf(leaf)).digest()
 
 
-def _difference(line: Line, event: bytes) -> str:
-    if isinstance(line.event, Raw) and bytes(line.event) != event:
+def _difference(line: Line, event: Readable) -> str:
+    if line.event is UNSET or bytes(line.event) != _encode(event):
         return "the readable event does not say what its leaf and opening say"
     return "the line is not spelled as Tallystick spells it: something was added, repeated or moved"
