@@ -125,6 +125,26 @@ def test_filters(seeded: Seeded, asked: dict[str, Any], limit: int) -> None:
     assert [one.id for one in read_all(seeded, limit=limit, **asked)] == expected
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"actor_ids": ["usr_ada"]},
+        {"actor_ids": ["key_shared"]},
+        {"actor_ids": ['cred "1" ü']},
+        {"actor_ids": ["svc_1", "nobody"]},
+        {"actor_emails": ["ada@example.com"]},
+        {"actor_emails": ["BOB@example.com", "robert@example.com"]},
+        {"resource_ids": ["t_5"]},
+        {"project_ids": ["ws_1"]},
+    ],
+)
+def test_each_filter_alone(seeded: Seeded, asked: dict[str, Any]) -> None:
+    """Ids name people, services, keys and credentials alike; each finds some events and not all of them."""
+    expected = [one["id"] for one in seeded.newest_first() if fits(one, asked)]
+    assert 0 < len(expected) < len(seeded.events)
+    assert [one.id for one in read_all(seeded, limit=7, **asked)] == expected
+
+
 def test_before_leads_back(seeded: Seeded) -> None:
     """Going back must show the very page one came from."""
     order = [one["id"] for one in seeded.newest_first()]
