@@ -7,6 +7,9 @@ from typing import Any
 from msgspec import json
 from starlette.responses import Response
 
+from tallystick.errors import NotFound
+from tallystick.web.call import Call
+
 _ENCODER = json.Encoder()
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -19,3 +22,11 @@ def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = 
 def text_answer(text: str | bytes, headers: dict[str, str] | None = None) -> Response:
     """Answer with plain UTF-8 text: a signed note, a proof."""
     return Response(text, 200, headers or NO_STORE, media_type="text/plain")
+
+
+async def newest_checkpoint(call: Call) -> str | None:
+    """Return the checkpoint that goes with an answer about the caller's log, None before the first event."""
+    try:
+        return await call.services.log.checkpoint(call.caller.organization_id)
+    except NotFound:
+        return None

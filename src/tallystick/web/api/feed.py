@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from tallystick.errors import AuditError, Refused
 from tallystick.query import Query, filters_of, parse
-from tallystick.web.api.answers import json_answer
+from tallystick.web.api.answers import json_answer, newest_checkpoint
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import credential_of
 
@@ -42,7 +42,7 @@ async def get_feed(call: Call) -> Answer:
             rule="parameter",
         )
     page = await call.services.read.feed_page(call.caller, after, limit)
-    checkpoint = await call.services.log.checkpoint(call.caller.organization_id)
+    checkpoint = await newest_checkpoint(call)
     return json_answer({"events": page.events, "next": page.last, "checkpoint": checkpoint})
 
 

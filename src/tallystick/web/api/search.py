@@ -6,14 +6,14 @@ from uuid import UUID
 
 from tallystick.errors import NotFound, Refused
 from tallystick.query import parse
-from tallystick.web.api.answers import json_answer
+from tallystick.web.api.answers import json_answer, newest_checkpoint
 from tallystick.web.call import Answer, Call
 
 
 async def search_events(call: Call) -> Answer:
     """Return a page of events that match, with the cursor of the next and the checkpoint it can be proved by."""
     page = await call.services.read.search(call.caller, parse(call.query(), now=call.services.now()))
-    checkpoint = await call.services.log.checkpoint(call.caller.organization_id)
+    checkpoint = await newest_checkpoint(call)
     body = {"events": page.events, "next_cursor": page.next_cursor, "checkpoint": checkpoint}
     if page.searched_back_to is not None:
         body["searched_back_to"] = page.searched_back_to
