@@ -19,7 +19,7 @@ from tallystick.event.redact import MARK, Paths, Redaction
 from tallystick.event.secret_names import is_secret_name
 from tallystick.event.secret_patterns import find_secrets, is_card_number
 
-from .making import ORDINARY, REDACTION, changed, prepared, sealed, shown
+from .making import ORDINARY, REDACTION, body, changed, prepared, sealed, shown
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIECANARY06aaaa\nbbbbCANARY06\n-----END RSA PRIVATE KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJDQU5BUlkwNCJ9.CANARY04signature_-"
@@ -115,6 +115,18 @@ def test_canaries_as_keys(name: str) -> None:
         assert secret not in stored
         assert "[redacted:" in stored
         assert shown(event)["redacted"]
+
+
+@pytest.mark.parametrize("mess", ["{}\0", "{}" + chr(0xD800), "{} \0x"])
+@pytest.mark.parametrize("name", CANARIES)
+def test_canaries_as_keys_that_need_cleaning(name: str, mess: str) -> None:
+    """A flag names the key it cleaned: the name must be the one without the secret."""
+    text, secret = CANARIES[name]
+    key = mess.format(text)
+    event = changed("/metadata", {key: "a\0b", "deep": [[{key: [1, 10**30]}]]})
+    assert secret not in everything_stored(event)
+    paths = [flag["path"] for flag in shown(event)["flags"]]
+    assert all("redacted" in path for path in paths)
 
 
 @pytest.mark.parametrize("name", CANARIES)
@@ -415,7 +427,9 @@ def test_no_canary_in_any_place(data: st.DataObject) -> None:
 def test_refusals_hold_no_canary(name: str) -> None:
     """An event that is refused is named in logs: its secrets must not be."""
     text, secret = CANARIES[name]
+    key = json.dumps(text)
     for event in (
+        body(ORDINARY).replace(b'"v": 1', f"{key}: 1, {key}: 2".encode()),
         changed(**{text: text}),
         changed("/actor/x", text),
         changed("/actor/type", text),

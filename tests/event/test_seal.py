@@ -207,6 +207,35 @@ def _fakes_are_seen(row: Sealed, opening: bytes, seed: bytes, chosen: set[str]) 
         unseal(row.leaf, rfc8785.dumps(faked), seed)
 
 
+@pytest.mark.parametrize(
+    "part", ["both erased and present", "nothing erased", "seed still whole", "no seed at all"]
+)
+def test_false_claims_of_erasure_are_seen(part: str) -> None:
+    """Whoever only says that something was erased must not be believed."""
+    row = sealed(prepared(ORDINARY))
+    opening, seed = erase(row.opening, row.seed, {"actor/email"})
+    values, salts = json.loads(opening), json.loads(seed)
+    match part:
+        case "both erased and present":
+            values["$erased"]["after"] = values["$erased"]["actor/email"]
+        case "nothing erased":
+            values, salts = json.loads(row.opening) | {"$erased": {}}, {}
+            salts = {path: _salt(path) for path in values if path != "$erased"}
+        case "seed still whole":
+            seed = row.seed
+        case _:
+            values = json.loads(row.opening)
+            salts = {path: _salt(path) for path in values}
+    changed_seed = seed if part == "seed still whole" else rfc8785.dumps(salts)
+    with pytest.raises(Tampered):
+        unseal(row.leaf, rfc8785.dumps(values), changed_seed)
+
+
+def _salt(path: str) -> str:
+    salt = hashlib.sha256(b"tallystick/salt/1\0" + SEED + path.encode()).digest()[:16]
+    return base64.urlsafe_b64encode(salt).decode().rstrip("=")
+
+
 def test_erasing_nothing_changes_nothing() -> None:
     """Asking to erase what is not there must not turn the seed into salts."""
     row = sealed(prepared(ORDINARY))
@@ -245,6 +274,15 @@ def test_targets_beyond_the_leaf() -> None:
     columns = projection(row.leaf, row.opening)
     assert columns.target_id == targets[0]["id"]
     assert len(columns.more_targets) == 2 * (TARGETS_MAX - 1)
+
+
+def test_more_than_ten_names() -> None:
+    """Paths are hashed in byte order, in which the tenth target comes before the second."""
+    targets = [{"type": "t", "id": str(index), "name": f"name {index}"} for index in range(12)]
+    row = sealed(prepared(changed("/targets", targets)))
+    assert json.loads(row.leaf)["sealed"] == reference_leaf_digest(row.opening, SEED)
+    assert row.opening == rfc8785.dumps(json.loads(row.opening))
+    assert render(row.leaf, row.opening, 0)["targets"] == targets
 
 
 def test_the_largest_leaf() -> None:

@@ -33,6 +33,7 @@ def read_instant(text: str, path: str = "/occurred_at") -> tuple[datetime, str, 
     """
     if text[4:20:3] in _USUAL_MARKS and text[-1] == "Z" and text[11:13] != "24":
         # The usual spellings, no, three or six digits and "Z", need no pattern: only digits fit between.
+        # (Newer Pythons also read hour 24, which RFC 3339 does not have.)
         rest = _USUAL_LENGTHS.get(len(text))
         if rest is not None:
             try:

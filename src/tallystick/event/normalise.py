@@ -75,7 +75,7 @@ class Normaliser:
         """Normalise a field the event declares; `place` is its path with dots and without indices."""
         match value:
             case Repeated():
-                raise _repeated(value, path)
+                raise self._repeated(value, path)
             case OutOfRange() | Imprecise():
                 raise Refused(f"{path}: a number cannot stand here", path=path, rule="invalid_field")
             case dict():
@@ -131,12 +131,10 @@ class Normaliser:
         if "\0" in text:
             self.flag(path, "nul")
             text = text.replace("\0", "\ufffd")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
+        readable = _readable(text)
+        if readable != text:
             self.flag(path, "surrogate")
-            text = _readable(text)
-        return text
+        return readable
 
     def _free(self, value: Any, path: str, depth: int, *, secret: str = "") -> Any:
         """Normalise a value of before, after or metadata; `secret` is the secret key name it lies under."""
@@ -144,7 +142,7 @@ class Normaliser:
             return self._kept(value, path, depth)
         if self._redaction.enabled and self._paths.is_extra(path):
             self.redacted.append(path)
-            return self._redaction.hidden(_plain(value, path))
+            return self._redaction.hidden(self._plain(value, path))
         match value:
             case dict() | list() if depth > VALUE_DEPTH_MAX:
                 self.flag(path, "too_deep")
@@ -152,7 +150,7 @@ class Normaliser:
             case dict() | list():
                 return self._container(value, path, depth, secret)
             case Repeated():
-                raise _repeated(value, path)
+                raise self._repeated(value, path)
             case None | bool():
                 return value
             case _:
@@ -182,6 +180,29 @@ class Normaliser:
                 return str(value)
             case str():
                 return self._clean(value, path)
+            case _:
+                return value
+
+    def _repeated(self, value: Repeated, path: str) -> Refused:
+        # Refusals are logged: a key that is a secret must not be in them.
+        key = self._redaction.hide_in(_readable(value.key))[:64]
+        return Refused(
+            f"the key {key} appears twice in one object; send each key once",
+            path=f"{path}/{_escape(key)}",
+            rule="duplicate_key",
+        )
+
+    def _plain(self, value: Any, path: str) -> Any:
+        """Return a value about to be hidden whole in a form that has a fingerprint."""
+        match value:
+            case dict():
+                return {_readable(key): self._plain(item, path) for key, item in value.items()}
+            case list():
+                return [self._plain(item, path) for item in value]
+            case Repeated():
+                raise self._repeated(value, path)
+            case str():
+                return _readable(str(value))
             case _:
                 return value
 
@@ -232,21 +253,22 @@ class Normaliser:
 
     def _own_key(self, key: str, path: str, sent: dict[str, Any], taken: dict[str, Any]) -> str:
         """Return the key `key` is stored under: cleaned, hidden where it is a secret, and not taken yet."""
-        own = _readable(key.replace("\0", "\ufffd"))
-        if "\0" in key:
-            self.flag(f"{path}/{_escape(own)}", "nul")
-        if own != key.replace("\0", "\ufffd"):
-            self.flag(f"{path}/{_escape(own)}", "surrogate")
-        if self._redaction.enabled:
-            hidden = self._redaction.hide_in(own)
-            if hidden != own:
-                own = hidden
-                self.redacted.append(f"{path}/{_escape(own)}")
+        whole = key.replace("\0", "\ufffd")
+        clean = _readable(whole)
+        own = self._redaction.hide_in(clean) if self._redaction.enabled else clean
         if own == key:
             return own
         # Two keys may be the same once cleaned: neither may push out the other.
         while own in taken or own in sent:
             own += "\ufffd"
+        # Only now is it known where the key ends up, and only now is its path free of secrets.
+        below = f"{path}/{_escape(own)}"
+        if whole != key:
+            self.flag(below, "nul")
+        if clean != whole:
+            self.flag(below, "surrogate")
+        if own.rstrip("\ufffd") != clean.rstrip("\ufffd"):
+            self.redacted.append(below)
         return own
 
     def _kept(self, value: Any, path: str, depth: int) -> Any:
@@ -264,21 +286,6 @@ def _is_mark(value: dict[str, Any]) -> bool:
     return len(value) == 1 and isinstance(mark, str) and _FINGERPRINT.fullmatch(mark) is not None
 
 
-def _plain(value: Any, path: str) -> Any:
-    """Return a value about to be hidden whole in a form that has a fingerprint."""
-    match value:
-        case dict():
-            return {_readable(key): _plain(item, path) for key, item in value.items()}
-        case list():
-            return [_plain(item, path) for item in value]
-        case Repeated():
-            raise _repeated(value, path)
-        case str():
-            return _readable(str(value))
-        case _:
-            return value
-
-
 def _cut(text: str, limit: int, *, digest: bool) -> str:
     """Return the first `limit` characters, or fewer and a digest of the whole so that ids stay distinct."""
     if not digest:
@@ -289,18 +296,11 @@ def _cut(text: str, limit: int, *, digest: bool) -> str:
 
 def _readable(text: str) -> str:
     """Return `text` with each lone surrogate as U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _escape(key: str) -> str:
     """Return `key` as a segment of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1")
-
-
-def _repeated(value: Repeated, path: str) -> Refused:
-    key = _readable(value.key)[:64]
-    return Refused(
-        f"the key {key} appears twice in one object; send each key once",
-        path=f"{path}/{_escape(key)}",
-        rule="duplicate_key",
-    )

