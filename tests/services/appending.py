@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -152,6 +153,7 @@ class Faults:
     happened: bool = False
     times: int = 0
     spared: int = 0
+    stuck: bool = False
     seen: list[str] = field(default_factory=list)
 
     async def around(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -163,6 +165,8 @@ class Faults:
             self.spared -= 1
             return await call()
         self.times -= 1
+        if self.stuck:
+            await asyncio.Event().wait()
         if self.happened:
             await call()
         raise Fault("broken on purpose")
@@ -188,9 +192,9 @@ class _FaultyConnection:
     async def fetchval(self, statement: str, *arguments: Any) -> Any:
         return await self._faults.around(statement, lambda: self._inner.fetchval(statement, *arguments))
 
-    async def copy_records_to_table(self, table: str, **arguments: Any) -> Any:
+    async def copy_to_table(self, table: str, **arguments: Any) -> Any:
         return await self._faults.around(
-            f"COPY {table}", lambda: self._inner.copy_records_to_table(table, **arguments)
+            f"COPY {table}", lambda: self._inner.copy_to_table(table, **arguments)
         )
 
 

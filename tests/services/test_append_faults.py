@@ -12,6 +12,7 @@ import pytest
 from postgres import Database, Pools
 from services.appending import LOG, Faults, LogUnderTest, event, events, faulty
 from tallystick.errors import Misconfigured, TryLater, UnknownOutcome
+from tallystick.services.append import Limits
 from tallystick.services.group import Stored
 from tallystick.services.sign import Signer
 from tallystick.store.connect import Connection, commit, connect, transaction
@@ -90,6 +91,20 @@ async def test_reads_beside_the_append_break(log: LogUnderTest, step: str) -> No
             await appender.append(LOG, [old, stranger], source="test")
     await log.append([old, stranger], appender)
     await log.check(2)
+
+
+async def test_driver_that_waits_for_ever(log: LogUnderTest) -> None:
+    """A commit that never returns must end as an unknown outcome, and the log must go on."""
+    log.limits = Limits(commit_seconds=0.3)
+    faults = Faults()
+    appender = log.new_appender(pool=faulty(log.pool, faults))
+    await log.append(events(7), appender)
+    given = events(LARGE)
+    faults.at, faults.times, faults.stuck = "COPY", 1, True
+    with pytest.raises(UnknownOutcome):
+        await appender.append(LOG, given, source="test")
+    await log.append(given, appender)
+    await log.check(7 + LARGE)
 
 
 async def test_next_month_can_wait(log: LogUnderTest) -> None:

@@ -27,8 +27,8 @@ class Limits:
     """Bounds of the appender; at the queue's bounds callers are told to come back (TryLater).
 
     Calls of `small_job` events or fewer go before larger ones; `one_trip` rows or fewer are appended in one
-    statement; `early` waiting events make the next group form while one is still committing; `logs` are
-    remembered between appends.
+    statement; `early` waiting events make the next group form while one is still committing; after
+    `commit_seconds` the outcome of a commit counts as unknown; `logs` are remembered between appends.
     """
 
     queue_events: int = 50_000
@@ -39,6 +39,7 @@ class Limits:
     one_trip: int = 200
     early: int = 200
     commits_at_once: int = 4
+    commit_seconds: float = 20.0
     logs: int = 1_000
 
 
@@ -88,6 +89,7 @@ class Appender:
             random=random,
             one_trip=self.limits.one_trip,
             at_once=self.limits.commits_at_once,
+            seconds_max=self.limits.commit_seconds,
         )
         self._lanes: OrderedDict[UUID, _Lane] = OrderedDict()
         self._events = 0

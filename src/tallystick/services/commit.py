@@ -18,13 +18,21 @@ from tallystick.errors import AuditError, Conflict, Misconfigured, Tampered, Try
 from tallystick.event.prepare import Prepared
 from tallystick.event.unseal import same_content
 from tallystick.services.group import (
-    SCHEMA_FLAG, Built, Entry, Group, Resolver, Stored, Subject, build, seal_group,
+    SCHEMA_FLAG,
+    Built,
+    Entry,
+    Group,
+    Resolver,
+    Stored,
+    Subject,
+    build,
+    seal_group,
 )  # fmt: skip
 from tallystick.services.log_state import LogState, load_state
 from tallystick.services.remembered import RememberedSubjects
 from tallystick.services.sign import NOTHING_SIGNED, Signer, SignerDiffers
 from tallystick.store import append as store
-from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.connect import Connection, Pool, classify, transaction
 from tallystick.store.subjects import find_subjects, look_up_subjects
 
 
@@ -49,6 +57,8 @@ class Line:
 class Committer:
     """Prepares and commits groups, and answers their callers; at most `at_once` transactions at a time.
 
+    Up to `one_trip` events are written in one statement; after `seconds_max` a commit counts as unknown.
+
     The caller commits the groups of one line one after the other; `prepare` of the next may overlap.
     """
 
@@ -61,6 +71,7 @@ class Committer:
         random: Callable[[int], bytes],
         one_trip: int,
         at_once: int,
+        seconds_max: float,
     ) -> None:
         self.tampered: dict[UUID, Tampered] = {}
         self._pool = writer
@@ -68,6 +79,7 @@ class Committer:
         self._now = now
         self._random = random
         self._one_trip = one_trip
+        self._seconds_max = seconds_max
         self._slots = asyncio.Semaphore(at_once)
         self._remembered = RememberedSubjects()
         self._resolver = Resolver(self._remembered, random)
@@ -116,7 +128,7 @@ class Committer:
         line.pending = group.new_refs
         try:
             async with self._slots:
-                built = await self._write(line, group)
+                built = await self._write_in_time(line, group)
         except store.Unstorable as error:
             await self._isolate(line, group, error)
         except Exception as error:
@@ -142,6 +154,14 @@ class Committer:
 
     def _build(self, line: Line, state: LogState, group: Group) -> Built:
         return build(group, state, organization_id=line.organization_id, signer=self._signer, now=self._now())
+
+    async def _write_in_time(self, line: Line, group: Group) -> Built | None:
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                return await self._write(line, group)
+        except TimeoutError as error:
+            # Every statement has a time-out of its own; this one is for a driver that waits for ever.
+            raise classify(error, during_commit=True) from error
 
     async def _write(self, line: Line, group: Group) -> Built | None:
         """Write and commit a group; None when all of it was in the log already."""
@@ -218,7 +238,7 @@ class Committer:
     def _take_over(self, line: Line, group: Group, built: Built) -> None:
         """Make what was committed the line's own; from here on nothing may fail the group."""
         line.state = built.after
-        self._resolver.remember(group, line.generation)
+        self._resolver.remember(group)
         _place(group, built)
         try:
             self._signer.confirm(line.origin, built.after.mark(), follows=built.before.mark())
@@ -231,15 +251,14 @@ class Committer:
             )
 
     def _answer(self, line: Line, group: Group, built: Built | None) -> None:
+        if built is not None:
+            received_at = built.append.received_at
+            for entry in group.entries:
+                entry.job.results[entry.index] = Stored(entry.prepared.id, entry.position, received_at)
         for job in group.jobs:
             if built is not None:
                 job.growth, job.note = built.growth, built.append.note
-            if not job.events:
-                job.answer()
-        for entry in group.entries:
-            assert built is not None
-            stored = Stored(entry.prepared.id, entry.position, built.append.received_at)
-            entry.job.settle(entry.index, stored)
+            job.answer_if_settled()
         if group.repeats:
             task = asyncio.create_task(self._answer_repeats(line.organization_id, group.repeats))
             self._answering.add(task)

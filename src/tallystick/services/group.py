@@ -12,18 +12,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from msgspec import Struct
+
 from tallystick.catalogue.describe import verb_of
 from tallystick.errors import AuditError
 from tallystick.event.model import Flag
 from tallystick.event.prepare import Prepared
+from tallystick.event.prepare import Subject as SubjectOfEvent
 from tallystick.event.seal import Sealed, seal
 from tallystick.merkle.append import Growth, grow
 from tallystick.merkle.tlog_proof import TlogProof
 from tallystick.services.log_state import LogState
-from tallystick.services.remembered import LABELS_MAX, RememberedSubjects, labels_of
+from tallystick.services.remembered import Key, Remembered, RememberedSubjects, labels_of
 from tallystick.services.sign import Mark, Signer
-from tallystick.store.append import Append, NewLabel, NewSubject, Row, Tile
+from tallystick.store.append import Append, NewLabel, NewSubject, Tile
 from tallystick.store.connect import Connection
+from tallystick.store.copy_format import ROW_COLUMNS, Row
+from tallystick.store.subjects import new_ref
 from tallystick.store.trigrams import trigrams
 
 SEED_BYTES = 16
@@ -36,8 +41,7 @@ FindSubjects = Callable[[Sequence[Subject]], Awaitable[dict[Subject, UUID]]]
 Inside = Callable[[Connection, Sequence["Entry"]], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True, gc=False):
     """An event that is in the log for good: where, since when, and whether it was there before this call."""
 
     id: UUID
@@ -68,8 +72,7 @@ class Job:
     """The events of one call, what they violate (index → JSON), and the future that its caller waits for."""
 
     __slots__ = (
-        *("answered", "events", "growth", "inside", "missing", "note", "results", "size_bytes", "source"),
-        "violations",
+        *("answered", "events", "growth", "inside", "note", "results", "size_bytes", "source", "violations"),
     )
 
     def __init__(
@@ -84,9 +87,8 @@ class Job:
         self.source = source
         self.violations = violations or {}
         self.inside = inside
-        self.size_bytes = sum(event.size_bytes for event in events)
+        self.size_bytes = sum([event.size_bytes for event in events])
         self.results: list[Stored | AuditError | None] = [None] * len(events)
-        self.missing = len(events)
         self.growth: Growth | None = None
         self.note = ""
         self.answered: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -94,15 +96,12 @@ class Job:
     def settle(self, index: int, result: Stored | AuditError) -> None:
         """Say what became of one event; the caller is answered after the last one."""
         self.results[index] = result
-        self.missing -= 1
-        if not self.missing:
-            self.answer()
+        self.answer_if_settled()
 
-    def answer(self) -> None:
-        """Answer the caller, unless that was done."""
-        if not self.answered.done():
-            results = [result for result in self.results if result is not None]
-            self.answered.set_result(Appended(results, self.growth, self.note))
+    def answer_if_settled(self) -> None:
+        """Answer the caller once it is known what became of each event."""
+        if not self.answered.done() and None not in self.results:
+            self.answered.set_result(Appended(self.results, self.growth, self.note))  # type: ignore[arg-type]
 
     def fail(self, error: BaseException) -> None:
         """Answer the caller with an error that concerns the whole call."""
@@ -113,16 +112,16 @@ class Job:
 class Entry:
     """One event of a group: whose call it belongs to, its subjects' refs, its leaf, and its place once known."""
 
-    __slots__ = ("index", "job", "position", "prepared", "refs", "sealed", "seed")
+    __slots__ = ("index", "job", "position", "prepared", "refs", "sealed")
+
+    refs: Sequence[UUID]
+    sealed: Sealed
+    position: int
 
     def __init__(self, job: Job, index: int, prepared: Prepared) -> None:
         self.job = job
         self.index = index
         self.prepared = prepared
-        self.refs: tuple[UUID, ...] = ()
-        self.seed = b""
-        self.sealed: Sealed | None = None
-        self.position = -1
 
 
 @dataclass(slots=True)
@@ -130,8 +129,9 @@ class Group:
     """Events that are appended to one log in one transaction, all with one stamp.
 
     `entries` are to be stored, `repeats` have an id that the log or an earlier entry has; `new_refs` are the
-    subjects the directory lacks, `new_labels` what they were not seen with before. `partial` says that other
-    events of the same calls are in other groups.
+    subjects the directory lacks, `new_labels` what they were not seen with before; `strangers` and `changed` are
+    what is to be remembered once this is committed. `partial` says that other events of the same calls are in
+    other groups.
     """
 
     jobs: list[Job]
@@ -140,6 +140,8 @@ class Group:
     received_at: datetime | None = None
     new_refs: dict[Subject, UUID] = field(default_factory=dict)
     new_labels: dict[tuple[UUID, str], None] = field(default_factory=dict)
+    changed: list[tuple[Remembered, SubjectOfEvent]] = field(default_factory=list)
+    strangers: dict[Key, Remembered] = field(default_factory=dict)
     partial: bool = False
 
     @classmethod
@@ -152,11 +154,8 @@ class Group:
     @classmethod
     def of_entries(cls, jobs: list[Job], entries: Iterable[Entry], *, partial: bool = False) -> Group:
         """Make a group of all events of jobs, or of a part of them."""
-        first: dict[UUID, Entry] = {}
-        repeats: list[Entry] = []
-        for entry in entries:
-            if first.setdefault(entry.prepared.id, entry) is not entry:
-                repeats.append(entry)
+        first: dict[str, Entry] = {}
+        repeats = [one for one in entries if first.setdefault(one.prepared.id_text, one) is not one]
         return cls(jobs, list(first.values()), repeats, partial=partial)
 
     def ids(self) -> list[UUID]:
@@ -201,55 +200,50 @@ class Resolver:
     random: Callable[[int], bytes]
 
     async def resolve(
-        self, group: Group, generation: int, pending: dict[Subject, UUID], find: FindSubjects
+        self, group: Group, generation: int, pending: Mapping[Subject, UUID], find: FindSubjects
     ) -> None:
         """Fill in `refs` of every entry, and the group's new subjects and labels.
 
         `pending` are new subjects of a group that is being committed; they count as new here too, in case it
         fails. `find` asks the directory, once, for those not remembered.
         """
-        group.new_refs, group.new_labels = {}, {}
-        missing = self._missing(group, generation)
-        found = await find(list(missing)) if missing else {}
-        for subject in missing:
-            if subject not in found:
-                ref = pending.get(subject) or UUID(bytes=self.random(16))
-                found[subject] = group.new_refs[subject] = ref
-        for entry in group.entries:
-            entry.refs = tuple(
-                [self._ref(group, generation, subject, found) for subject in entry.prepared.subjects]
-            )
+        group.new_refs, group.new_labels, group.changed, group.strangers = {}, {}, [], {}
+        people = [self._people(group, generation, entry.prepared.subjects) for entry in group.entries]
+        wanted = [(type, id) for _, type, id in group.strangers]
+        found = await find(wanted) if wanted else {}
+        for subject, stranger in zip(wanted, group.strangers.values(), strict=True):
+            stranger.ref = found.get(subject)
+            if stranger.ref is None:
+                stranger.ref = group.new_refs[subject] = pending.get(subject) or new_ref(self.random(16))
+        for entry, known in zip(group.entries, people, strict=True):
+            entry.refs = [one.ref for one in known]  # type: ignore[misc]
+        self._find_new_labels(group)
 
-    def _missing(self, group: Group, generation: int) -> dict[Subject, None]:
-        get = self.remembered.get
-        return {
-            (subject.type, subject.id): None
-            for entry in group.entries
-            for subject in entry.prepared.subjects
-            if get(generation, subject.type, subject.id) is None
-        }
+    def _people(self, group: Group, generation: int, subjects: Sequence[SubjectOfEvent]) -> list[Remembered]:
+        people: list[Remembered] = []
+        for subject in subjects:
+            key = (generation, subject.type, subject.id)
+            known = self.remembered.get(key) or group.strangers.get(key)
+            if known is None:
+                known = group.strangers[key] = Remembered()
+            if known.name != subject.name or known.email != subject.email or not known.labels:
+                group.changed.append((known, subject))
+            people.append(known)
+        return people
 
-    def _ref(self, group: Group, generation: int, subject, found: dict[Subject, UUID]) -> UUID:
-        known = self.remembered.get(generation, subject.type, subject.id)
-        if known is not None and known.name == subject.name and known.email == subject.email:
-            return known.ref
-        ref = known.ref if known is not None else found[subject.type, subject.id]
-        seen = known.labels if known is not None else ()
-        for label in labels_of(subject.id, subject.name, subject.email):
-            if label not in seen:
-                group.new_labels[ref, label] = None
-        return ref
+    def _find_new_labels(self, group: Group) -> None:
+        for known, subject in group.changed:
+            assert known.ref is not None
+            for label in labels_of(subject.id, subject.name, subject.email):
+                if label not in known.labels:
+                    group.new_labels[known.ref, label] = None
 
-    def remember(self, group: Group, generation: int) -> None:
+    def remember(self, group: Group) -> None:
         """Remember the subjects of a group that is committed."""
-        for entry in group.entries:
-            for subject, ref in zip(entry.prepared.subjects, entry.refs, strict=True):
-                known = self.remembered.put(generation, subject.type, subject.id, ref)
-                if known.name != subject.name or known.email != subject.email or not known.labels:
-                    known.name, known.email = subject.name, subject.email
-                    if len(known.labels) >= LABELS_MAX:
-                        known.labels.clear()
-                    known.labels.update(labels_of(subject.id, subject.name, subject.email))
+        for key, stranger in group.strangers.items():
+            self.remembered.put(key, stranger)
+        for known, subject in group.changed:
+            known.now_has(labels_of(subject.id, subject.name, subject.email), subject.name, subject.email)
 
 
 async def seal_group(
@@ -261,14 +255,13 @@ async def seal_group(
         part = group.entries[start : start + _YIELD_EVERY]
         seeds = random(SEED_BYTES * len(part))
         for at, entry in enumerate(part):
-            entry.seed = seeds[at * SEED_BYTES : (at + 1) * SEED_BYTES]
             entry.sealed = seal(
                 entry.prepared,
                 origin=origin,
                 source=entry.job.source,
                 received_at=received_at,
                 refs=entry.refs,
-                seed=entry.seed,
+                seed=seeds[at * SEED_BYTES : (at + 1) * SEED_BYTES],
             )
         if start + _YIELD_EVERY < len(group.entries):
             await asyncio.sleep(0)
@@ -290,13 +283,13 @@ def build(group: Group, state: LogState, *, organization_id: UUID, signer: Signe
     Raises SignerDiffers when the signer knows another last state of this log.
     """
     received_at = group.received_at if group.entries and group.received_at else state.received_at
-    rows = [_row(entry) for entry in group.entries]
-    growth = grow(state.frontier, [row.leaf_hash for row in rows])
+    growth = grow(state.frontier, [entry.sealed.leaf_hash for entry in group.entries])
     tiles, tails = growth.tiles(state.tails)
     origin = signer.origin(organization_id)
     note = signer.sign(origin, Mark(growth.after.size, growth.root), extends=state.mark(), at=now)
     keep = now - state.kept_at >= KEEP_NOTE_EVERY
     month = _month(received_at)
+    rows = [_row(entry.prepared, entry.sealed, entry.refs[0]) for entry in group.entries]
     append = Append(
         organization_id=organization_id,
         before=state.place,
@@ -310,7 +303,7 @@ def build(group: Group, state: LogState, *, organization_id: UUID, signer: Signe
         month=month if rows and (not state.frontier.size or month != _month(state.received_at)) else None,
         tiles=[Tile(tile.level, tile.index, tile.hashes) for tile in tiles],
         terms=_terms(rows),
-        hours=dict(Counter((_hour(row.occurred_at), row.outcome) for row in rows)),
+        hours=_hours(group.entries, received_at),
         subjects=group.new_subjects(),
         labels=[NewLabel(ref, label, trigrams(label)) for ref, label in group.new_labels],
     )
@@ -319,13 +312,12 @@ def build(group: Group, state: LogState, *, organization_id: UUID, signer: Signe
     return Built(append, growth, state, after)
 
 
-def _row(entry: Entry) -> Row:
-    event, sealed = entry.prepared, entry.sealed
-    assert sealed is not None
-    return Row(
+def _row(event: Prepared, sealed: Sealed, ref: UUID) -> Row:
+    # A plain tuple in the order of ROW_COLUMNS: a named one takes twice as long to make.
+    return (
         sealed.occurred_at,
         event.id,
-        entry.refs[0],
+        ref,
         event.actor_type,
         event.action,
         verb_of(event.action),
@@ -338,27 +330,35 @@ def _row(entry: Entry) -> Row:
         event.ip,
         event.request_id,
         sealed.leaf_hash,
-        entry.seed,
+        sealed.seed,
         sealed.leaf,
         sealed.opening,
     )
 
 
-_COUNTED = ("action", "workspace", "target_type", "stream", "outcome", "verb", "actor_type")
+_COUNTED = ("action", "workspace", "target_type", "stream", "outcome", "verb", "actor_type", "actor_ref")
 
 
 def _terms(rows: Sequence[Row]) -> dict[tuple[str, str], int]:
-    columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True)) if rows else {}
-    terms = {
-        (kind, value): events for kind in _COUNTED for value, events in Counter(columns.get(kind, ())).items()
+    """Count the events of each dictionary term, by (kind, value); a ref's value is its text."""
+    columns = list(zip(*rows, strict=True))
+    return {
+        (kind, str(value)): events
+        for kind in (_COUNTED if rows else ())
+        for value, events in Counter(columns[ROW_COLUMNS.index(kind)]).items()
     }
-    for ref, events in Counter(columns.get("actor_ref", ())).items():
-        terms["actor_ref", str(ref)] = events
-    return terms
 
 
-def _hour(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)
+def _hours(entries: Sequence[Entry], received_at: datetime) -> dict[tuple[datetime, str], int]:
+    """Count the events of each hour they claim and each outcome."""
+    # By the text's first 13 characters, `2026-11-21T12`: a tenth of the cost of cutting datetimes.
+    counted = Counter([(entry.prepared.occurred_text[:13], entry.prepared.outcome) for entry in entries])
+    hours: dict[tuple[datetime, str], int] = {}
+    for (text, outcome), events in counted.items():
+        at = datetime.fromisoformat(f"{text}:00:00+00:00") if text else received_at
+        key = (at.replace(minute=0, second=0, microsecond=0), outcome)
+        hours[key] = hours.get(key, 0) + events
+    return hours
 
 
 def _month(at: datetime) -> datetime:

@@ -5,7 +5,6 @@ Bounded: the least recently seen are forgotten. Only what is committed is rememb
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import count
 from uuid import UUID
 
@@ -14,46 +13,55 @@ LABELS_MAX = 8  # of one subject; a name that changes with every event must not 
 
 
 class Remembered:
-    """A subject's ref, the name and e-mail it was last seen with, and all labels that are in the directory."""
+    """A subject's ref, the name and e-mail it was last seen with, and its labels that are in the directory."""
 
     __slots__ = ("email", "labels", "name", "ref")
 
-    def __init__(self, ref: UUID) -> None:
+    def __init__(self, ref: UUID | None = None) -> None:
         self.ref = ref
         self.name: str | None = None
         self.email: str | None = None
         self.labels: set[str] = set()
 
+    def now_has(self, labels: list[str], name: str | None, email: str | None) -> None:
+        """Note the name and e-mail last seen, and that these labels are in the directory."""
+        self.name, self.email = name, email
+        if len(self.labels) >= LABELS_MAX:
+            self.labels.clear()
+        self.labels.update(labels)
+
+
+Key = tuple[int, str, str]
+
 
 class RememberedSubjects:
-    """Remembers up to `limit` subjects of all logs; a log's are told apart by the generation number it was given."""
+    """Remembers `limit` subjects of all logs; a log's are told apart by the generation number it was given.
+
+    Two halves: what is asked for moves to the young one, and when that is full the old one is forgotten.
+    """
 
     def __init__(self, limit: int = SUBJECTS_MAX) -> None:
-        self._limit = limit
+        self._half = limit // 2
         self._generations = count()
-        self._found: OrderedDict[tuple[int, str, str], Remembered] = OrderedDict()
+        self._young: dict[Key, Remembered] = {}
+        self._old: dict[Key, Remembered] = {}
 
     def new_generation(self) -> int:
         """Return a number nobody has: for a new log, or for one that must forget its subjects."""
         return next(self._generations)
 
-    def get(self, generation: int, type: str, id: str) -> Remembered | None:
-        """Return what is remembered of a subject."""
-        key = (generation, type, id)
-        found = self._found.get(key)
-        if found is not None:
-            self._found.move_to_end(key)
+    def get(self, key: Key) -> Remembered | None:
+        """Return what is remembered of the subject (generation, type, id)."""
+        found = self._young.get(key)
+        if found is None and (found := self._old.get(key)) is not None:
+            self.put(key, found)
         return found
 
-    def put(self, generation: int, type: str, id: str, ref: UUID) -> Remembered:
+    def put(self, key: Key, subject: Remembered) -> None:
         """Remember a subject that is in the directory."""
-        key = (generation, type, id)
-        found = self._found.get(key)
-        if found is None or found.ref != ref:
-            found = self._found[key] = Remembered(ref)
-            if len(self._found) > self._limit:
-                self._found.popitem(last=False)
-        return found
+        if len(self._young) >= self._half:
+            self._old, self._young = self._young, {}
+        self._young[key] = subject
 
 
 def labels_of(id: str, name: str | None, email: str | None) -> list[str]:

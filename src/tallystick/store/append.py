@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -18,41 +17,14 @@ import asyncpg
 
 from tallystick.errors import AuditError, Refused
 from tallystick.store.connect import ACQUIRE_SECONDS, Connection, Pool, classify, is_of_driver, transaction
+from tallystick.store.copy_format import COPY_COLUMNS, ROW_COLUMNS, Row, copy_rows
 from tallystick.store.queries import load
 
 _SQL = load("append")
-_ROW_COLUMNS = (
-    *("occurred_at", "id", "actor_ref", "actor_type", "action", "verb", "outcome", "stream", "workspace"),
-    *("target_type", "target_id", "more_targets", "ip", "request_id", "leaf_hash", "seed", "leaf", "opening"),
-)
-_COPY_COLUMNS = ("organization_id", "received_at", "position", *_ROW_COLUMNS)
-_MORE_TARGETS = _ROW_COLUMNS.index("more_targets")
-_ID = _ROW_COLUMNS.index("id")
+_ID = ROW_COLUMNS.index("id")
+_MORE_TARGETS = ROW_COLUMNS.index("more_targets")
 # Data that no retry makes storable: a value the type cannot hold, or an index entry that is too large.
 _UNSTORABLE_STATES = ("22", "54")
-
-
-class Row(NamedTuple):
-    """One event as audit_logs holds it, without what depends on its place in the log."""
-
-    occurred_at: datetime
-    id: UUID
-    actor_ref: UUID
-    actor_type: str
-    action: str
-    verb: str
-    outcome: str
-    stream: str
-    workspace: str
-    target_type: str
-    target_id: str
-    more_targets: tuple[str, ...]
-    ip: str
-    request_id: str
-    leaf_hash: bytes
-    seed: bytes
-    leaf: bytes
-    opening: bytes
 
 
 class NewSubject(NamedTuple):
@@ -135,7 +107,7 @@ async def append_at_once(pool: Pool, append: Append) -> frozenset[UUID] | None:
     clashes. Raises UnknownOutcome when the server did not say what happened, Unstorable for impossible data.
     """
     rows = append.rows
-    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in _ROW_COLUMNS]
+    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in ROW_COLUMNS]
     columns[_MORE_TARGETS] = [array_literal(more) for more in columns[_MORE_TARGETS]]
     place = append.before
     arguments = (
@@ -193,20 +165,19 @@ async def begin_append(
 
 async def write(connection: Connection, append: Append) -> None:
     """Write a whole append, its lock being held; raises Unstorable for data the database cannot hold."""
-    start = (append.organization_id, append.received_at)
-    records = (
-        (*start, position, *row)
-        for position, row in zip(count(append.before.size), append.rows, strict=False)
-    )
+    place = (append.organization_id, append.received_at, append.before.size)
     try:
-        await connection.copy_records_to_table("audit_logs", columns=_COPY_COLUMNS, records=records)
+        if append.rows:
+            # In one piece: between pieces the driver waits for room, and for ever if the connection is lost then.
+            source = memoryview(copy_rows(*place, append.rows))
+            await connection.copy_to_table("audit_logs", columns=COPY_COLUMNS, source=source, format="binary")
         await connection.execute(
             _SQL["finish_append"],
             *(
                 append.organization_id,
                 append.before.size,
                 append.received_at,
-                [row.id for row in append.rows],
+                [row[_ID] for row in append.rows],
             ),
             *_finish_arguments(append),
         )
