@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Self
 
@@ -27,6 +27,7 @@ _KEY = re.compile(r"(?P<name>[^+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[A-Za-z0-9+/=]
 _PREFIX = "PRIVATE+KEY+"
 
 
+@lru_cache(maxsize=1024)
 def key_id(name: str, key_type: int, public_key: bytes) -> int:
     """Return the 32-bit id: the first four bytes of SHA-256(name || newline || type || public key)."""
     digest = sha256(name.encode() + b"\n" + bytes([key_type]) + public_key).digest()
@@ -62,7 +63,7 @@ class VerifierKey:
         encoded = encode_base64(bytes([self.key_type]) + self.public_key)
         return f"{self.name}+{self.key_id:08x}+{encoded}"
 
-    @cached_property
+    @property
     def key_id(self) -> int:
         """The 32-bit id that stands before each of its signatures."""
         return key_id(self.name, self.key_type, self.public_key)
