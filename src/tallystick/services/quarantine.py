@@ -108,9 +108,8 @@ class Quarantine:
         gone: list[int] = []
         after, checked = asked.after, 0
         while checked < LIMIT_MAX:
-            found = await self._page(
-                principal, after, False, asked.action, asked.positions, min(CHUNK_ROWS, LIMIT_MAX - checked)
-            )
+            wanted = min(CHUNK_ROWS, LIMIT_MAX - checked)
+            found = await self._page(principal, after, False, asked.action, asked.positions, wanted)
             for row in found:
                 await asyncio.sleep(0)
                 violations = await self._check(principal, row)
@@ -121,7 +120,7 @@ class Quarantine:
                 else:
                     released.append(row.position)
             checked += len(found)
-            if len(found) < CHUNK_ROWS:
+            if len(found) < wanted:
                 after = None
                 break
             after = found[-1].position

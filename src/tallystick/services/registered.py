@@ -20,9 +20,9 @@ from msgspec import Struct
 from tallystick.catalogue.registered import Check, RegisteredAction, Violation, checker, judge_registration
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge
 from tallystick.event.model import Event, Target
-from tallystick.services.access import MANAGE, Principal
+from tallystick.services.access import Principal
 from tallystick.services.ingest import Ingest
-from tallystick.services.own_events import actor_of
+from tallystick.services.own_events import actor_of, require_whole_organization
 from tallystick.store import registered as rows
 from tallystick.store.connect import Connection, Pool
 
@@ -105,7 +105,7 @@ class Registered:
         Raises Refused with everything that is wrong with it, Conflict when this version is another one already,
         TooLarge beyond 1,000 actions or 100 versions of one.
         """
-        principal.require(MANAGE)
+        require_whole_organization(principal)
         declared = _read(raw)
         organization_id = principal.organization_id
         existing = await rows.declaration(self._reader, organization_id, declared.name, declared.version)

@@ -17,7 +17,7 @@ from tallystick.errors import Forbidden, NotFound
 from tallystick.event.model import Event, Target
 from tallystick.services.access import MANAGE, Principal
 from tallystick.services.ingest import Ingest
-from tallystick.services.own_events import actor_of
+from tallystick.services.own_events import actor_of, require_whole_organization
 from tallystick.store import organizations
 from tallystick.store.connect import Connection, Pool, transaction
 from tallystick.store.switches import merge_config
@@ -110,7 +110,7 @@ class Switches:
 
     async def switch(self, principal: Principal, ingest: Ingest, *, on: bool) -> None:
         """Switch reading on or off for the principal's organization; its log says who did, in the same transaction."""
-        principal.require(MANAGE)
+        require_whole_organization(principal)
         organization_id = principal.organization_id
 
         async def inside(connection: Connection, entries: object) -> None:
