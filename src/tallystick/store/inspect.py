@@ -30,7 +30,7 @@ async def inspect(pool: Pool, now: datetime) -> Inspection:
             unguarded=[row["name"] for row in await connection.fetch(_SQL["guards"])],
             unchecked=[row["name"] for row in await connection.fetch(_SQL["leaf_checks"])],
             rewriters=[row["name"] for row in await connection.fetch(_SQL["rewriters"])],
-            month_is_there=await connection.fetchval(_SQL["month_is_there"], now),
-            oldest_transaction_seconds=await connection.fetchval(_SQL["oldest_transaction"]),
-            size_bytes=await connection.fetchval(_SQL["size_bytes"]),
+            month_is_there=bool(await connection.fetchval(_SQL["month_is_there"], now)),
+            oldest_transaction_seconds=float(await connection.fetchval(_SQL["oldest_transaction"]) or 0),
+            size_bytes=int(await connection.fetchval(_SQL["size_bytes"]) or 0),
         )
