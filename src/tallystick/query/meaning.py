@@ -9,7 +9,7 @@ from tallystick.event.address import indexed_ip
 from tallystick.event.moment import read_instant
 from tallystick.query.filters import ORGANIZATION_LEVEL
 from tallystick.query.model import Query
-from tallystick.query.text import action_fits, fold_ascii, label_fits
+from tallystick.query.text import action_fits, fold_ascii, label_fits, snapshot_fits
 
 VerbOf = Callable[[str], str]
 KnownAs = Callable[[Mapping[str, Any]], Iterable[str]]
@@ -35,22 +35,30 @@ def matches(
         query.until is not None and occurred_at >= query.until
     ):
         return False
-    labels = list(known_as(event)) if event["actor"].get("id") else snapshot_labels(event)
+    is_person = _person_test(event, known_as)
     facts = {**_facts(event), "verb": verb_of(event["action"])}
     return (
-        all(_fits(clause.key, clause.values, facts, labels) for clause in query.only)
+        all(_fits(clause.key, clause.values, facts, is_person) for clause in query.only)
         and _same_target(query, facts)
-        and not any(_fits(clause.key, clause.values, facts, labels) for clause in query.never)
-        and all(word_fits(word, facts, labels) for word in query.words)
-        and not any(word_fits(word, facts, labels) for word in query.never_words)
+        and not any(_fits(clause.key, clause.values, facts, is_person) for clause in query.never)
+        and all(_word_fits(word, facts, is_person) for word in query.words)
+        and not any(_word_fits(word, facts, is_person) for word in query.never_words)
     )
 
 
-def word_fits(word: str, facts: Mapping[str, Any], labels: Iterable[str]) -> bool:
+def _person_test(event: Mapping[str, Any], known_as: KnownAs) -> Callable[[str], bool]:
+    """Return whether a text fits the event's actor; one without an id is known by this event alone."""
+    if event["actor"].get("id"):
+        labels = list(known_as(event))
+        return lambda text: label_fits(text, labels)
+    return lambda text: snapshot_fits(text, snapshot_labels(event))
+
+
+def _word_fits(word: str, facts: Mapping[str, Any], is_person: Callable[[str], bool]) -> bool:
     """Tell whether a free word is part of the action, a label or the main target's type, or is a target's id."""
     return (
         fold_ascii(word) in fold_ascii(facts["action"])
-        or label_fits(word, labels)
+        or is_person(word)
         or any(fold_ascii(word) in fold_ascii(type) for type in facts["target_type"][:1])
         or word in facts["target_id"]
     )
@@ -73,13 +81,15 @@ def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fits(key: str, values: tuple[str, ...], facts: Mapping[str, Any], labels: list[str]) -> bool:
+def _fits(
+    key: str, values: tuple[str, ...], facts: Mapping[str, Any], is_person: Callable[[str], bool]
+) -> bool:
     """Tell whether the event fits one of `values` of one filter."""
     match key:
         case "action":
             return any(action_fits(pattern, facts["action"]) for pattern in values)
         case "user":
-            return any(label_fits(text, labels) for text in values)
+            return any(is_person(text) for text in values)
         case "target_type" | "target_id":
             return any(value in facts[key] for value in values)
         case _:

@@ -38,6 +38,15 @@ def split_pattern(pattern: str) -> tuple[str, bool, bool]:
 
 
 def label_fits(text: str, labels: Iterable[str]) -> bool:
-    """Tell whether any of `labels` contains `text`, case aside."""
+    """Tell whether any of `labels`, what a subject is known by, contains `text`, case aside."""
     wanted = fold(text)
     return any(wanted in fold(label) for label in labels)
+
+
+def snapshot_fits(text: str, labels: Iterable[str]) -> bool:
+    """Tell whether any of `labels`, the name and e-mail of an actor without an id, contains `text`.
+
+    Only A-Z fold here: such labels are compared in the database, and no two agree on the case of other letters.
+    """
+    wanted = fold(text)
+    return any(wanted in fold_ascii(label) for label in labels)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import combinations
+from math import prod
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +23,18 @@ from tallystick.store.queries import load
 from tallystick.store.statement import assemble
 from tallystick.store.trigrams import trigrams
 
-PEOPLE_MAX = 2_000  # labels one text may match before persons are tested row by row instead
+PEOPLE_MAX = 1_000  # labels one text may match before persons are tested row by row instead
 SLOT_VALUES_MAX = 2_000  # values of one filter that the facet index is asked for
 SLOTS_MAX = 3
+SLOTS_TRIED = 6
 # Of an address, a request or a target nobody counts the events; a guess that a first look soon corrects.
 SHARE_UNKNOWN = 0.001
+# What finding rows by the facet index costs, in rows that a walk along the time index reads: a value that is looked
+# up in one month, an entry that is passed in the index, and a row that is fetched from wherever it lies.
+VALUE_COST = 4.0
+ENTRY_COST = 0.05
+ENTRY_VALUE_COST = 0.01  # more for each value of the slot, all of which the index compares at every entry
+ROW_COST = 1.5
 
 GROUPS = ("persons", *(f"word{n}" for n in range(1, WORDS_MAX + 1)), "never")
 _NUMBER_OF_FACET = {
@@ -89,16 +98,47 @@ class Conditions:
         self.impossible |= not values
         if 0 < len(values) <= SLOT_VALUES_MAX:
             self.slots.append(Slot(tuple(values), known))
-            self.slots.sort(key=lambda slot: slot.share * (1 + len(slot.values) / 64))
+            self.slots.sort(key=lambda slot: slot.share)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return all parameters, the slots included; an unused slot repeats the first, which costs nothing."""
-        chosen = [*self.slots[:SLOTS_MAX], *self.slots[:1] * SLOTS_MAX][:SLOTS_MAX]
+    def choose_slots(self, rows: float, months: int, seen_share: float = 0.0) -> tuple[list[Slot], float]:
+        """Return the slots that are best asked of the index, among `rows` rows in `months` months, and the cost.
+
+        `seen_share` is the share of rows that were seen to match: no slot keeps fewer. The cost is in rows that a
+        walk along the time index reads.
+        """
+        few = self.slots[:SLOTS_TRIED]
+        choices = [list(choice) for n in range(1, SLOTS_MAX + 1) for choice in combinations(few, n)]
+        costs = [_cost_of_asking(choice, rows, months, seen_share) for choice in choices]
+        best = min(range(len(choices)), key=costs.__getitem__, default=None)
+        return ([], 0.0) if best is None else (choices[best], costs[best])
+
+    def arguments(self, slots: Sequence[Slot] | None = None) -> dict[str, Any]:
+        """Return all parameters, those of the slots included; an unused slot repeats the first, which costs little."""
+        chosen = list(self.slots[:SLOTS_MAX] if slots is None else slots)
+        chosen = [*chosen, *chosen[:1] * SLOTS_MAX][:SLOTS_MAX]
         arguments = dict(self.values)
         for number, slot in enumerate(chosen, 1):
             arguments[f"slot{number}_kinds"] = [_NUMBER_OF_FACET[kind] for kind, _ in slot.values]
             arguments[f"slot{number}_values"] = [value for _, value in slot.values]
         return arguments
+
+    def asked(self) -> frozenset[str]:
+        """Return the conditions of `matching` in search.sql that something is asked of."""
+        groups = {f"fits_{group}" for group in GROUPS if self.values[f"{group}_actions"] is not None}
+        single = {
+            "fits_targets" if name in ("target_types", "target_ids") else f"fits_{name}"
+            for name in _SINGLE_PARAMETERS
+            if self.values[name] is not None
+        }
+        return frozenset(groups | single)
+
+
+def _cost_of_asking(slots: Sequence[Slot], rows: float, months: int, seen_share: float) -> float:
+    """Return what finding the rows of all `slots` costs: looking values up, passing entries, fetching rows."""
+    shares = [max(slot.share, seen_share) for slot in slots]
+    values = sum(len(slot.values) for slot in slots)
+    passed = rows * min(shares) * (ENTRY_COST + values * ENTRY_VALUE_COST)
+    return months * values * VALUE_COST + passed + rows * max(prod(shares), seen_share) * ROW_COST
 
 
 class Dictionary:
@@ -167,6 +207,8 @@ async def read_people(
 ) -> dict[str, dict[UUID, int] | None]:
     """Return for each text who is known by a label that contains it and with how many events; None = too many."""
     wanted = sorted(set(texts))
+    if not wanted:
+        return {}
     arguments = {
         "organization": organization_id,
         "texts": wanted,
@@ -185,6 +227,11 @@ def person_texts(query: Query) -> list[str]:
     """Return every text that a query looks for in what people are known by."""
     texts = [value for c in (*query.only, *query.never) if c.key == "user" for value in c.values]
     return sorted({*texts, *map(fold, query.words), *map(fold, query.never_words)})
+
+
+def wants_persons(query: Query) -> bool:
+    """Tell whether persons or words are wanted, and not only unwanted ones, which hardly narrow a search."""
+    return bool(query.words) or query.values("user") is not None
 
 
 def conditions_of(
@@ -344,10 +391,13 @@ def _array_literal(values: Sequence[str]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
-_EVERY_PARAMETER = (
+_SINGLE_PARAMETERS = (
     "actions", "not_actions", "verbs", "outcomes", "streams", "workspaces", "not_workspaces", "actor_types", "refs",
     "not_refs", "ips", "not_ips", "request_ids", "not_request_ids", "target_types", "target_ids", "not_target_types",
-    "not_target_ids", "nobody",
+    "not_target_ids",
+)  # fmt: skip
+_EVERY_PARAMETER = (
+    *_SINGLE_PARAMETERS, "nobody",
     *(f"{group}_{part}" for group in GROUPS
       for part in ("actions", "types", "ids", "refs", "texts", "nobody", "by_label")),
 )  # fmt: skip

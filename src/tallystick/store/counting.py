@@ -16,8 +16,8 @@ from tallystick.store.conditions import Conditions, Dictionary
 from tallystick.store.connect import Connection
 from tallystick.store.months import FOREVER, NEVER, Month
 from tallystick.store.queries import load
-from tallystick.store.rows import plan_mode
-from tallystick.store.statement import Statement, assemble
+from tallystick.store.rows import PROBE_SETTINGS, SCAN_SETTINGS, plan_mode, slots_in_use, statement_for
+from tallystick.store.statement import assemble
 
 HOUR = timedelta(hours=1)
 ROWS_MAX = 2**62
@@ -26,18 +26,8 @@ SCAN_ROWS_MAX = 30_000  # rows to walk before the facet index is asked instead
 Way = Literal["scanned", "probed"]
 _PIECES = load("search")
 _ROLLUP = assemble(_PIECES, "rollup")
-_SETTINGS: dict[Way, str] = {
-    "scanned": "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_indexscan = on",
-    "probed": "SET LOCAL enable_bitmapscan = on; SET LOCAL enable_indexscan = off",
-}
-
-
-def both(name: str) -> dict[Way, Statement]:
-    """Return the two forms of a counting statement."""
-    return {"scanned": assemble(_PIECES, f"{name}_scanned"), "probed": assemble(_PIECES, f"{name}_probed")}
-
-
-COUNT, HISTOGRAM, FACETS_OF_ROWS = both("count"), both("histogram"), both("facets")
+_SETTINGS: dict[Way, str] = {"scanned": SCAN_SETTINGS, "probed": PROBE_SETTINGS}
+What = Literal["count", "histogram", "facets"]
 
 
 @dataclass
@@ -59,6 +49,7 @@ class Counting:
     wanted: int = ROWS_MAX
     stopped: bool = False
     left: list[Month] = field(default_factory=list)
+    undo: str = ""
 
     @property
     def size(self) -> int:
@@ -101,14 +92,14 @@ class Counting:
             ):
                 found[at, success] += events
         for low, high in _edges(since, until, first_hour, end_hour):
-            async for rows in self.each_month(HISTOGRAM, {"width": width}, low, high, scan=True):
+            async for rows in self.each_month("histogram", {"width": width}, low, high, scan=True):
                 for at, success, events in rows:
                     found[at, success] += events
         return found
 
     async def each_month(
         self,
-        statements: dict[Way, Statement],
+        what: What,
         more: dict[str, Any],
         since: datetime | None = None,
         until: datetime | None = None,
@@ -131,10 +122,10 @@ class Counting:
             way: Way = "scanned" if scan or self._should_scan(month, since, until) else "probed"
             try:
                 yield await self._run(
-                    statements[way], way, month, since, until, seconds, {**more, "wanted": self.wanted}
+                    what, way, month, since, until, seconds, {**more, "wanted": self.wanted}
                 )
             except asyncpg.QueryCanceledError:
-                await self.connection.execute("ROLLBACK TO SAVEPOINT tally")
+                await self.connection.execute(self.undo)
                 self.stopped = True
                 return
         self.left = []
@@ -153,7 +144,7 @@ class Counting:
 
     async def _run(
         self,
-        statement: Statement,
+        what: What,
         way: Way,
         month: Month,
         since: datetime | None,
@@ -161,8 +152,10 @@ class Counting:
         seconds: float,
         more: dict[str, Any],
     ) -> Any:
+        slots = self.conditions.choose_slots(month.rows, 1)[0] if way == "probed" else []
+        statement = statement_for(f"{what}_{way}", self.conditions.asked() | slots_in_use(slots))
         arguments = {
-            **self.conditions.arguments(),
+            **self.conditions.arguments(slots),
             **more,
             "organization": self.organization_id,
             "size": self.size,
@@ -172,9 +165,10 @@ class Counting:
             "received_to": month.end,
         }
         await self.connection.execute(
-            f"SAVEPOINT tally; {_SETTINGS[way]}; SET LOCAL plan_cache_mode = {plan_mode(self.conditions)}; "
+            f"{self.undo}SAVEPOINT tally; {_SETTINGS[way]}; SET LOCAL plan_cache_mode = {plan_mode(self.conditions)}; "
             f"SET LOCAL statement_timeout = {int(max(0.05, seconds) * 1000)}"
         )
+        self.undo = "ROLLBACK TO SAVEPOINT tally; "  # its settings are not those of what follows
         return await self.connection.fetch(statement.text, *statement.arguments(arguments))
 
 

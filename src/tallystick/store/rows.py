@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
 
 from tallystick.query.model import Query
-from tallystick.store.conditions import Conditions
+from tallystick.store.conditions import Conditions, Slot
 from tallystick.store.connect import Connection
 from tallystick.store.months import FOREVER, NEVER, Month
 from tallystick.store.queries import load
@@ -20,9 +21,6 @@ POSITION_MAX = 2**63 - 1
 STATEMENT_SECONDS_MIN = 0.05
 
 _PIECES = load("search")
-_SCAN = {order: assemble(_PIECES, f"scan_{order}") for order in ("newest", "oldest")}
-_SCAN_END = {order: assemble(_PIECES, f"end_of_scan_{order}") for order in ("newest", "oldest")}
-_PROBE = {order: assemble(_PIECES, f"probe_{order}") for order in ("newest", "oldest")}
 
 # The statements leave the planner one good way, so a plan is kept and not made anew each time: planning for a year
 # of months takes longer than most pages. Only for long lists it is worth while, which it turns into hash tables.
@@ -31,12 +29,26 @@ SETTINGS = (
     "SET LOCAL plan_cache_mode = force_generic_plan"
 )
 LONG_LIST = 12
-_SCAN_SETTINGS = (
+# What a walk may cost, and its time, is bounded by its rows.
+SCAN_SETTINGS = (
     "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on"
 )
-_PROBE_SETTINGS = (
-    "SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off"
+# Reading the whole primary key to narrow down what the facet index finds must never look cheap.
+PROBE_SETTINGS = (
+    "SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on; SET LOCAL enable_indexscan = off; "
+    "SET LOCAL cpu_index_tuple_cost = 10"
 )
+
+
+@lru_cache(maxsize=4096)
+def statement_for(name: str, asked: frozenset[str]) -> Statement:
+    """Return a statement of search.sql that holds just the conditions something is asked of."""
+    return assemble(_PIECES, name, only=asked)
+
+
+def slots_in_use(slots: Sequence[Slot]) -> frozenset[str]:
+    """Return the conditions of `hits` that these slots fill."""
+    return frozenset(f"hit_slot{number}" for number in range(1, len(slots) + 1))
 
 
 class TimeOver(Exception):
@@ -59,6 +71,14 @@ class Found(NamedTuple):
     opening: bytes
 
 
+class Scanned(NamedTuple):
+    """What a walk found, how many rows it read, and where it goes on; `end` None = it read everything."""
+
+    found: list[Found]
+    rows: int
+    end: Key | None
+
+
 class Reader:
     """The rows of one log below one size, read for one query within one transaction.
 
@@ -77,6 +97,7 @@ class Reader:
         self._connection = connection
         self._deadline = deadline
         self._monotonic = monotonic
+        self._undo = ""
         self.query = query
         self.size = size
         self.newest = query.order == "newest"
@@ -94,45 +115,45 @@ class Reader:
 
     async def scan(
         self, conditions: Conditions, months: Sequence[Month], after: Key, rows_max: int, wanted: int
-    ) -> list[Found]:
+    ) -> Scanned:
         """Return up to `wanted` matching rows among the first `rows_max` rows after a place, in order."""
         await self._connection.execute(
-            f"{_SCAN_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}"
+            f"{self._undo}{SCAN_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}"
         )
-        return await self._fetch(_SCAN, conditions, months, after, rows_max=rows_max, wanted=wanted)
-
-    async def end_of_scan(self, months: Sequence[Month], after: Key, rows_max: int) -> Key | None:
-        """Return the place of the last row that such a scan reaches, None when it reaches the end."""
-        statement = _SCAN_END[self.query.order]
-        arguments = {**self._place(months, after), "rows_max": rows_max}
-        row = await self._connection.fetchrow(statement.text, *statement.arguments(arguments))
-        return None if row is None else Key(row["occurred_at"], row["position"])
+        self._undo = ""
+        statement = statement_for(f"scan_{self.query.order}", conditions.asked())
+        arguments = {
+            **conditions.values,
+            **self._place(months, after),
+            "rows_max": rows_max,
+            "wanted": wanted,
+        }
+        rows = await self._connection.fetch(statement.text, *statement.arguments(arguments))
+        found = [Found(*row[:4]) for row in rows if row["hit"]]
+        # The last row of a walk that went all its way says where it goes on; without it, there is nothing beyond.
+        goes_on = bool(rows) and (rows[-1]["n"] == rows_max or len(found) == wanted)
+        end = Key(rows[-1]["occurred_at"], rows[-1]["position"]) if goes_on else None
+        return Scanned(found, rows[-1]["n"] if goes_on else rows_max, end)
 
     async def probe(
-        self, conditions: Conditions, months: Sequence[Month], after: Key, wanted: int
+        self, conditions: Conditions, slots: Sequence[Slot], months: Sequence[Month], after: Key, wanted: int
     ) -> list[Found]:
-        """Return the first `wanted` matching rows after a place, in order; raises TimeOver."""
+        """Return the first `wanted` matching rows after a place, in order, found by `slots`; raises TimeOver."""
         milliseconds = int(max(STATEMENT_SECONDS_MIN, self.seconds_left()) * 1000)
         await self._connection.execute(
-            f"SAVEPOINT probe; {_PROBE_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}; "
+            f"{self._undo}SAVEPOINT probe; {PROBE_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}; "
             f"SET LOCAL statement_timeout = {milliseconds}"
         )
+        self._undo = "ROLLBACK TO SAVEPOINT probe; "  # its settings are not those of what follows
+        statement = statement_for(f"probe_{self.query.order}", conditions.asked() | slots_in_use(slots))
+        arguments = {**conditions.arguments(slots), **self._place(months, after), "wanted": wanted}
         try:
-            return await self._fetch(_PROBE, conditions, months, after, wanted=wanted)
+            return await self._fetch(statement, arguments)
         except asyncpg.QueryCanceledError:
-            await self._connection.execute("ROLLBACK TO SAVEPOINT probe")
+            await self._connection.execute(self._undo)
             raise TimeOver from None
 
-    async def _fetch(
-        self,
-        statements: dict[str, Statement],
-        conditions: Conditions,
-        months: Sequence[Month],
-        after: Key,
-        **more: int,
-    ) -> list[Found]:
-        statement = statements[self.query.order]
-        arguments = {**conditions.arguments(), **self._place(months, after), **more}
+    async def _fetch(self, statement: Statement, arguments: dict[str, Any]) -> list[Found]:
         rows = await self._connection.fetch(statement.text, *statement.arguments(arguments))
         return [Found(*row) for row in rows]
 

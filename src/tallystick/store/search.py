@@ -20,22 +20,24 @@ from tallystick.errors import TryLater
 from tallystick.query.model import Query
 from tallystick.store.conditions import (
     Conditions,
+    Slot,
     conditions_of,
     person_texts,
     read_dictionary,
     read_people,
+    wants_persons,
 )
 from tallystick.store.connect import Connection, Pool, transaction
 from tallystick.store.months import Month, MonthBounds
 from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key, Reader, TimeOver
 
 PAGE_SECONDS = 2.0  # after this a page is answered with what was found, and how far was searched
-SCAN_ROWS_FIRST = 400
-SCAN_ROWS_MAX = 16_000
+SCAN_ROWS_FIRST = 250
+SCAN_ROWS_MAX = 4_000
+LOOK_ROWS_MAX = (
+    1_000  # rows that are tested one by one against their actors' labels before the directory is read
+)
 PROBE_ROWS_FEW = 3_000  # matching rows that are looked up in all months at once
-# What one row costs: a scan reads rows one beside the other, a probe reads them all over the heap and sorts.
-PROBE_COST = 1.5
-PROBE_MONTH_COST = 60  # of opening one month, in rows
 
 
 @dataclass(frozen=True)
@@ -91,21 +93,18 @@ class Search:
         dictionary = await read_dictionary(connection, organization_id, query, workspace)
         size = dictionary.size if wanted.size is None else min(wanted.size, dictionary.size)
         months = await self.bounds.months(connection, organization_id, dictionary.months, dictionary.size)
-        texts = person_texts(query)
-        conditions = conditions_of(query, dictionary, workspace=workspace, people=None if texts else {})
-        if size == 0 or conditions.impossible:
+        by_label = conditions_of(query, dictionary, workspace=workspace, people=None)
+        if size == 0 or by_label.impossible:
             return FoundPage([], None, None, size)
         reader = Reader(connection, organization_id, query, size, deadline, self._monotonic)
-        if texts:
-            # Most texts are part of many labels or of one; a short look tells, without reading the directory.
-            looked = await Walk(reader, conditions, months, wanted.after).look()
-            if looked is not None:
-                return looked
-            people = await read_people(connection, organization_id, texts)
+        walk = Walk(reader, by_label, months, wanted.after)
+        if wants_persons(query) and not await walk.look():
+            people = await read_people(connection, organization_id, person_texts(query))
             conditions = conditions_of(query, dictionary, workspace=workspace, people=people)
             if conditions.impossible:
                 return FoundPage([], None, None, size)
-        return await Walk(reader, conditions, months, wanted.after).page()
+            walk.narrow(conditions)
+        return await walk.page()
 
 
 class Walk:
@@ -119,89 +118,115 @@ class Walk:
         self._query = reader.query
         self._newest = reader.newest
         self._start = after or reader.very_start
+        self._place = self._start
         self._wanted = self._query.offset + self._query.limit + 1
         self._months = self._in_order(months)
-        self._found: list[Found] = []
-        self._share = conditions.share
+        self._opened = self._found_before = 0
+        self._found: dict[int, Found] = {}  # by position: months between two of a group may be read twice
+        self._rows_seen = 0
+        self._hits_seen = 0
 
-    async def look(self) -> FoundPage | None:
-        """Return the page if a short walk through the first month already fills it, else None."""
-        if not self._months:
-            return self._finish(None)
-        hits = await self._reader.scan(
-            self._conditions, self._months[:1], self._start, SCAN_ROWS_FIRST, self._wanted
-        )
-        self._found = hits
-        return self._finish(None) if self._is_enough(1) else None
+    async def look(self) -> bool:
+        """Walk a little through the first month; False when few of its rows match, so that a better plan is wanted.
+
+        Most texts are part of the labels of many or of hardly anyone: a look tells, without reading the directory.
+        """
+        month = self._months[:1]
+        for rows_max in (SCAN_ROWS_FIRST, LOOK_ROWS_MAX):
+            if not month:
+                return True
+            end = await self._scan(month, rows_max)
+            if end is None or self._hits_seen >= self._wanted:
+                self._close(month)
+                return end is not None
+            if self._rows_to_scan(month) > LOOK_ROWS_MAX:
+                break
+        return False
+
+    def narrow(self, conditions: Conditions) -> None:
+        """Go on with conditions that say the same and are better known."""
+        self._conditions = conditions
 
     async def page(self) -> FoundPage:
         """Open month after month until the page is full, the log is at its end or the time is over."""
-        opened, step = 0, len(self._months) if self._are_few() else 1
-        while opened < len(self._months) and not self._is_enough(opened):
-            if opened and self._reader.seconds_left() <= 0:
-                return self._finish(self._edge(opened))
-            stopped = await self._open(self._months[opened : opened + step])
-            opened += step
+        step = 1
+        while self._opened < len(self._months) and not self._is_enough(self._opened):
+            if self._opened and self._reader.seconds_left() <= 0:
+                return self._finish(self._edge(self._opened))
+            left = self._months[self._opened :]
+            months = left if self._are_few(left) else left[:step]
+            if len(months) > 1 and self._place != self._start:
+                self._place = (
+                    self._start
+                )  # a look read a part of the first month only; read it again with the rest
+                self._found.clear()
+            stopped = await self._open(months)
+            self._close(months)
             if stopped is not None:
-                edge = self._edge(opened)
+                edge = self._edge(self._opened)
                 return self._finish(stopped if edge is None else self._sooner(stopped, edge))
             step *= 2
         return self._finish(None)
 
+    def _close(self, months: list[Month]) -> None:
+        """Note that everything of `months` that the page may need is found."""
+        self._opened += len(months)
+        self._place, self._found_before = self._start, len(self._found)
+
     async def _open(self, months: list[Month]) -> Key | None:
         """Find what `months` have for the page; returns how far they were searched when the time is over."""
-        place, scanned, hits = self._start, 0, 0
-        while True:
-            # Each row seen corrects the guess: one match in 1 / share rows is what was believed before.
-            share = (1 + hits) / (1 / max(self._share, 1e-9) + scanned)
-            scan_rows = self._rows_to_scan(months, share)
-            if self._conditions.slots and self._probe_cost(months, share) < scan_rows:
-                return await self._probe(months, place)
-            rows_max = int(min(SCAN_ROWS_MAX, max(SCAN_ROWS_FIRST, scan_rows)))
-            found = await self._reader.scan(self._conditions, months, place, rows_max, self._wanted)
-            self._found += found
-            hits += len(found)
-            if hits >= self._wanted:
+        rows = sum(month.rows for month in months)
+        while len(self._found) - self._found_before < self._wanted:
+            scan_rows = self._rows_to_scan(months)
+            seen_share = self._share() if self._hits_seen else 0.0
+            slots, cost = self._conditions.choose_slots(rows, len(months), seen_share)
+            is_known = self._conditions.exact_share or self._rows_seen > 0
+            if slots and is_known and cost < scan_rows:
+                return await self._probe(slots, months)
+            if await self._scan(months, SCAN_ROWS_MAX if is_known else SCAN_ROWS_FIRST) is None:
                 return None
-            end = await self._reader.end_of_scan(months, place, rows_max)
-            if end is None:
-                return None
-            scanned += rows_max
-            place = end
             if self._reader.seconds_left() <= 0:
-                return place
+                return self._place
+        return None
 
-    async def _probe(self, months: list[Month], place: Key) -> Key | None:
+    async def _scan(self, months: list[Month], rows_most: int) -> Key | None:
+        """Walk on by time; returns where to, None when everything in `months` was read."""
+        least = max(SCAN_ROWS_FIRST, self._rows_seen // 2)  # guesses that fall short must not add up
+        rows_max = int(min(rows_most, max(least, self._rows_to_scan(months))))
+        scanned = await self._reader.scan(self._conditions, months, self._place, rows_max, self._wanted)
+        self._found |= {found.position: found for found in scanned.found}
+        self._hits_seen += len(scanned.found)
+        self._rows_seen += scanned.rows
+        self._place = scanned.end or self._place
+        return scanned.end
+
+    async def _probe(self, slots: list[Slot], months: list[Month]) -> Key | None:
         """Find the rest by the facet index; when that takes too long, at least walk on a little by time."""
         try:
-            self._found += await self._reader.probe(self._conditions, months, place, self._wanted)
-            return None
+            found = await self._reader.probe(self._conditions, slots, months, self._place, self._wanted)
         except TimeOver:
-            found = await self._reader.scan(self._conditions, months, place, SCAN_ROWS_MAX, self._wanted)
-            self._found += found
-            if len(found) >= self._wanted:
-                return None
-            return await self._reader.end_of_scan(months, place, SCAN_ROWS_MAX)
+            return await self._scan(months, SCAN_ROWS_MAX)
+        self._found |= {one.position: one for one in found}
+        if len(found) < self._wanted:
+            self._hits_seen += len(found)
+            self._rows_seen += sum(month.rows for month in months)
+        return None
 
-    def _rows_to_scan(self, months: list[Month], share: float) -> float:
+    def _share(self) -> float:
+        """Return the share of rows that matches: what was believed before, corrected by each row seen since."""
+        return (1 + self._hits_seen) / (1 / max(self._conditions.share, 1e-9) + self._rows_seen)
+
+    def _rows_to_scan(self, months: list[Month]) -> float:
+        """Return how many rows a walk must read to fill the page, or to reach its end."""
         within = sum(month.rows_within(self._query.since, self._query.until) for month in months)
-        return min(within + SCAN_ROWS_FIRST, 1.3 * self._wanted / share)
+        missing = max(1, self._wanted - len(self._found))
+        return min(within + SCAN_ROWS_FIRST, (missing + 2 * missing**0.5) / self._share())
 
-    def _probe_cost(self, months: list[Month], share: float) -> float:
-        # The index does not know time: it finds the matches of whole months. What it is asked for may match more
-        # rows than all conditions together.
+    def _are_few(self, months: list[Month]) -> bool:
+        """Tell whether the index may look up the matches of all these months at once."""
+        is_known = self._conditions.exact_share or self._rows_seen > 0
         rows = sum(month.rows for month in months)
-        return PROBE_MONTH_COST * len(months) + PROBE_COST * rows * min(
-            share, self._conditions.slots[0].share
-        )
-
-    def _are_few(self) -> bool:
-        rows = sum(month.rows for month in self._months)
-        return (
-            bool(self._conditions.slots)
-            and self._conditions.exact_share
-            and rows * self._share <= PROBE_ROWS_FEW
-        )
+        return bool(self._conditions.slots) and is_known and rows * self._share() <= PROBE_ROWS_FEW
 
     def _in_order(self, months: list[Month]) -> list[Month]:
         """Return the months that may hold an event of the page, those with its first events first."""
@@ -235,9 +260,9 @@ class Walk:
         return max(one, other) if self._newest else min(one, other)
 
     def _sorted(self) -> list[Found]:
-        # Months that lie between two of a group may be read twice.
-        found = {found.position: found for found in self._found}.values()
-        return sorted(found, key=lambda found: (found.occurred_at, found.position), reverse=self._newest)
+        return sorted(
+            self._found.values(), key=lambda found: (found.occurred_at, found.position), reverse=self._newest
+        )
 
     def _finish(self, stopped: Key | None) -> FoundPage:
         """Cut the page; `stopped` is where the search stopped for lack of time, None when it did not."""

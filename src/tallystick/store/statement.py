@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_0-9]+)")
 _PIECE = re.compile(r"\{([a-z_]+?)(?:_((?:word|slot)\d|persons|never))?\}")
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+# Lists of conditions, from which those that nothing is asked of may be left out.
+_LISTS = ("matching", "hits")
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Statement:
         return [values[name] for name in self.names]
 
 
-def assemble(pieces: Mapping[str, str], name: str) -> Statement:
+def assemble(pieces: Mapping[str, str], name: str, *, only: Set[str] | None = None) -> Statement:
     """Return the statement `name` with the pieces it names put in and its parameters numbered.
 
     `{piece}` stands for another piece; in `{anyof_word1}` the piece `anyof` is put in with `word1` in place of
-    its own `{g}` or `{s}`. No value ever becomes part of the text.
+    its own `{g}` or `{s}`. With `only`, of the conditions in `matching` and `hits` just those named in it are put
+    in; the others must be without effect. No value ever becomes part of the text.
     """
-    text = _expand(pieces, name, "")
+    text = _Assembly(pieces, only).expand(name, "")
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -41,11 +44,20 @@ def assemble(pieces: Mapping[str, str], name: str) -> Statement:
     return Statement(_PARAMETER.sub(number, text), tuple(names))
 
 
-def _expand(pieces: Mapping[str, str], name: str, prefix: str) -> str:
-    text = _COMMENT.sub("", pieces[name] + "\n").replace("{g}", prefix).replace("{s}", prefix).strip()
-    return _PIECE.sub(lambda match: _put_in(pieces, match), text)
+class _Assembly:
+    def __init__(self, pieces: Mapping[str, str], only: Set[str] | None) -> None:
+        self._pieces = pieces
+        self._only = only
 
+    def expand(self, name: str, prefix: str) -> str:
+        text = (
+            _COMMENT.sub("", self._pieces[name] + "\n").replace("{g}", prefix).replace("{s}", prefix).strip()
+        )
+        if name in _LISTS and self._only is not None:
+            wanted = [token for token in re.findall(r"\{[a-z_0-9]+\}", text) if token[1:-1] in self._only]
+            text = " AND ".join(wanted) or "true"
+        return _PIECE.sub(self._put_in, text)
 
-def _put_in(pieces: Mapping[str, str], match: re.Match[str]) -> str:
-    whole = match[0][1:-1]
-    return _expand(pieces, whole, "") if whole in pieces else _expand(pieces, match[1], match[2])
+    def _put_in(self, match: re.Match[str]) -> str:
+        whole = match[0][1:-1]
+        return self.expand(whole, "") if whole in self._pieces else self.expand(match[1], match[2])

@@ -15,7 +15,7 @@ from uuid import UUID
 from tallystick.query.model import Query
 from tallystick.store.conditions import conditions_of, person_texts, read_dictionary, read_people
 from tallystick.store.connect import Connection, Pool, transaction
-from tallystick.store.counting import COUNT, FACETS_OF_ROWS, HISTOGRAM, HOUR, ROWS_MAX, Counting
+from tallystick.store.counting import HOUR, ROWS_MAX, Counting
 from tallystick.store.months import MonthBounds
 from tallystick.store.queries import load
 from tallystick.store.rows import SETTINGS
@@ -87,7 +87,7 @@ class Tally:
                 return Count(total, True) if exact or total <= COUNT_MAX else Count(COUNT_MAX, False)
             total = 0
             task.wanted = ROWS_MAX if exact else COUNT_MAX + 1
-            async for rows in task.each_month(COUNT, {}):
+            async for rows in task.each_month("count", {}):
                 total += rows[0][0]
                 task.wanted -= rows[0][0]
             over = total > COUNT_MAX and not exact
@@ -102,7 +102,7 @@ class Tally:
             if task.is_rolled_up() and width % HOUR == timedelta(0):
                 return Buckets(dict(await task.rolled_up(width)), None)
             found: Counter[tuple[datetime, bool]] = Counter()
-            async for rows in task.each_month(HISTOGRAM, {"width": width}):
+            async for rows in task.each_month("histogram", {"width": width}):
                 for at, success, events in rows:
                     found[at, success] += events
             return Buckets(dict(found), task.counted_back_to())
@@ -121,7 +121,7 @@ class Tally:
                 return Facets(values, task.size, False)
             counters: dict[str, Counter[str]] = {name: Counter() for name in FACETS}
             task.wanted = FACET_ROWS_MAX
-            async for rows in task.each_month(FACETS_OF_ROWS, {}):
+            async for rows in task.each_month("facets", {}):
                 for row in rows:
                     name = next(name for name in FACETS if row[name] is not None)
                     counters[name][row[name]] += row["events"]
