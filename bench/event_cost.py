@@ -18,10 +18,11 @@ from uuid import UUID
 
 import msgspec
 
+from tallystick.event.assemble import assemble
 from tallystick.event.canonical import canonical_plain
 from tallystick.event.decode import decode_quick, decode_strict
 from tallystick.event.ordinary import ordinary
-from tallystick.event.prepare import _assemble, prepare
+from tallystick.event.prepare import prepare
 from tallystick.event.projection import projection
 from tallystick.event.redact import Redaction
 from tallystick.event.render import render
@@ -90,7 +91,7 @@ def main() -> None:
         "baseline: msgspec decode": lambda: decode(raw),
         "decode_quick": lambda: decode_quick(raw),
         "ordinary (check, convert, sieve)": lambda: ordinary(tree, raw, REDACTION),
-        "assemble (canonical values)": lambda: _assemble(event, len(raw), new_id, canonical_plain, [], ()),
+        "assemble (canonical values)": lambda: assemble(event, len(raw), new_id, canonical_plain, [], ()),
         "prepare = the three": preparing,
         "seal": sealing,
         "decode_strict": lambda: decode_strict(raw),

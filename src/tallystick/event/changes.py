@@ -11,6 +11,7 @@ from typing import Any
 
 from tallystick.event.limits import CHANGES_MAX
 from tallystick.event.model import Change
+from tallystick.event.text import pointer_segment
 
 
 def changes(before: Any, after: Any) -> tuple[Change, ...]:
@@ -48,14 +49,14 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[Change]:
 
 def _in_objects(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator[Change]:
     for key, value in before.items():
-        below = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+        below = f"{path}/{pointer_segment(key)}"
         if key in after:
             yield from _differences(value, after[key], below)
         else:
             yield Change(path=below, kind="removed", before=value)
     for key, value in after.items():
         if key not in before:
-            below = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+            below = f"{path}/{pointer_segment(key)}"
             yield Change(path=below, kind="added", after=value)
 
 

@@ -21,6 +21,7 @@ from tallystick.event.model import Flag
 from tallystick.event.redact import MARK, Redaction
 from tallystick.event.secret_names import is_counted, is_secret_name
 from tallystick.event.secret_patterns import is_card_number
+from tallystick.event.text import cut, pointer_segment, readable
 from tallystick.event.wire import own_place
 
 FREE_FORM: Final = frozenset({"before", "after", "metadata"})
@@ -38,7 +39,6 @@ _FIELD_NAMES: Final = frozenset(
 )
 _FINGERPRINT: Final = re.compile(r"[A-Za-z0-9_-]{16}")
 _NO_DEEPER: Final = -1_000_000  # depth inside a subtree that becomes text as a whole
-_CUT_MARK: Final = "…sha256:"
 
 
 class Normaliser:
@@ -90,7 +90,7 @@ class Normaliser:
     def _fields(self, fields: dict[str, Any], path: str, place: str) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in fields.items():
-            below = f"{path}/{_escape(key)}"
+            below = f"{path}/{pointer_segment(key)}"
             if not place and key == "metadata" and not isinstance(value, dict | Repeated):
                 result[key] = value  # null, or refused when it is converted
             elif not place and key in FREE_FORM:
@@ -105,7 +105,7 @@ class Normaliser:
         if key in _FIELD_NAMES:
             return key
         # Unknown fields are refused later, by name; the name must be writable and must not leak a secret.
-        return self._redaction.hide_in(_readable(key))
+        return self._redaction.hide_in(readable(key))
 
     def _declared_text(self, text: str, path: str, place: str) -> str:
         place = own_place(place)
@@ -115,7 +115,7 @@ class Normaliser:
         limit = FOREIGN.get(place)
         if limit is not None and len(text) > limit:
             self.flag(path, "truncated", text)
-            text = _cut(text, limit, digest=place in IDENTIFIERS)
+            text = cut(text, limit, digest=place in IDENTIFIERS)
         return text
 
     def _hide(self, text: str, path: str, *, identity: bool = False) -> str:
@@ -131,10 +131,10 @@ class Normaliser:
         if "\0" in text:
             self.flag(path, "nul")
             text = text.replace("\0", "\ufffd")
-        readable = _readable(text)
-        if readable != text:
+        whole = readable(text)
+        if whole != text:
             self.flag(path, "surrogate")
-        return readable
+        return whole
 
     def _free(self, value: Any, path: str, depth: int, *, secret: str = "") -> Any:
         """Normalise a value of before, after or metadata; `secret` is the secret key name it lies under."""
@@ -185,10 +185,10 @@ class Normaliser:
 
     def _repeated(self, value: Repeated, path: str) -> Refused:
         # Refusals are logged: a key that is a secret must not be in them.
-        key = self._redaction.hide_in(_readable(value.key))[:64]
+        key = self._redaction.hide_in(readable(value.key))[:64]
         return Refused(
             f"the key {key} appears twice in one object; send each key once",
-            path=f"{path}/{_escape(key)}",
+            path=f"{path}/{pointer_segment(key)}",
             rule="duplicate_key",
         )
 
@@ -196,13 +196,13 @@ class Normaliser:
         """Return a value about to be hidden whole in a form that has a fingerprint."""
         match value:
             case dict():
-                return {_readable(key): self._plain(item, path) for key, item in value.items()}
+                return {readable(key): self._plain(item, path) for key, item in value.items()}
             case list():
                 return [self._plain(item, path) for item in value]
             case Repeated():
                 raise self._repeated(value, path)
             case str():
-                return _readable(str(value))
+                return readable(str(value))
             case _:
                 return value
 
@@ -226,7 +226,7 @@ class Normaliser:
         result: dict[str, Any] = {}
         for key, item in value.items():
             own = self._own_key(key, path, value, result)
-            below = f"{path}/{_escape(own)}"
+            below = f"{path}/{pointer_segment(own)}"
             name = key if is_secret_name(key) else secret or (named if key in VALUE_KEYS else "")
             result[own] = self._free(item, below, depth + 1, secret=name)
         return result
@@ -254,7 +254,7 @@ class Normaliser:
     def _own_key(self, key: str, path: str, sent: dict[str, Any], taken: dict[str, Any]) -> str:
         """Return the key `key` is stored under: cleaned, hidden where it is a secret, and not taken yet."""
         whole = key.replace("\0", "\ufffd")
-        clean = _readable(whole)
+        clean = readable(whole)
         own = self._redaction.hide_in(clean) if self._redaction.enabled else clean
         if own == key:
             return own
@@ -262,7 +262,7 @@ class Normaliser:
         while own in taken or own in sent:
             own += "\ufffd"
         # Only now is it known where the key ends up, and only now is its path free of secrets.
-        below = f"{path}/{_escape(own)}"
+        below = f"{path}/{pointer_segment(own)}"
         if whole != key:
             self.flag(below, "nul")
         if clean != whole:
@@ -284,23 +284,3 @@ def _is_mark(value: dict[str, Any]) -> bool:
     """Tell whether `value` is exactly what redaction leaves behind, as an SDK may have done already."""
     mark = value[MARK]
     return len(value) == 1 and isinstance(mark, str) and _FINGERPRINT.fullmatch(mark) is not None
-
-
-def _cut(text: str, limit: int, *, digest: bool) -> str:
-    """Return the first `limit` characters, or fewer and a digest of the whole so that ids stay distinct."""
-    if not digest:
-        return text[:limit]
-    tail = _CUT_MARK + sha256(text.encode()).hexdigest()
-    return text[: limit - len(tail)] + tail
-
-
-def _readable(text: str) -> str:
-    """Return `text` with each lone surrogate as U+FFFD."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _escape(key: str) -> str:
-    """Return `key` as a segment of a JSON pointer (RFC 6901)."""
-    return key.replace("~", "~0").replace("/", "~1")

@@ -33,7 +33,7 @@ from tallystick.event.leaf import (
 )
 from tallystick.event.model import Flag
 from tallystick.event.moment import doubt_about, instant_text
-from tallystick.event.prepare import Prepared
+from tallystick.event.prepared import Prepared
 
 SEED_BYTES: Final = 16
 SALT_DOMAIN: Final = b"tallystick/salt/1\0"

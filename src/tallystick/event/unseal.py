@@ -14,7 +14,7 @@ from tallystick.errors import Tampered
 from tallystick.event.canonical import canonical
 from tallystick.event.leaf import ERASED, SEALED_PATHS, read_leaf, read_values, sealed_path, write_leaf
 from tallystick.event.moment import read_instant
-from tallystick.event.prepare import Prepared
+from tallystick.event.prepared import Prepared
 from tallystick.event.seal import (
     FIELD_DOMAIN,
     SALT_BYTES,

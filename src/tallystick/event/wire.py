@@ -17,6 +17,7 @@ from msgspec.structs import fields
 
 from tallystick.errors import Refused
 from tallystick.event import limits, model
+from tallystick.event.text import pointer_segment
 
 _PATTERNS: Final = {"action": limits.ACTION_PATTERN, "stream": limits.STREAM_PATTERN, "id": limits.ID_PATTERN}
 # Text that must say something where it is given at all: "" here is always a mistake of the producer's code.
@@ -140,7 +141,7 @@ def _refusal(error: msgspec.ValidationError) -> Refused:
     said = said[: place.start()] if place else said
     if unknown := _UNKNOWN.search(said):
         name = unknown["name"][:64]
-        path += "/" + name.replace("~", "~0").replace("/", "~1")
+        path += "/" + pointer_segment(name)
         owned = unknown["name"] in _SERVER_OWNED
         rule, why = (
             ("server_owned_field", "is set by the server") if owned else ("unknown_field", "is unknown")
