@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,8 +42,7 @@ class TlogProof:
     def format(self) -> str:
         """Return the text, to be kept under a name ending in `.tlog-proof`."""
         extra = "" if self.extra is None else f"extra {encode_base64(self.extra)}\n"
-        hashes = "".join(f"{encode_base64(one)}\n" for one in self.hashes)
-        return f"{HEADER}\n{extra}index {self.index}\n{hashes}\n{self.checkpoint}"
+        return format_tlog_proof(self.index, map(hash_line, self.hashes), self.checkpoint, extra)
 
     def verify(
         self,
@@ -60,6 +59,16 @@ class TlogProof:
         signed = open_checkpoint(self.checkpoint, keys, origin=origin, witnesses=witnesses)
         verify_inclusion(self.index, signed.checkpoint.size, leaf_hash, self.hashes, signed.checkpoint.root)
         return signed
+
+
+def hash_line(one: bytes) -> str:
+    """Return a hash as it stands in the text; receipts of one batch share most of theirs."""
+    return encode_base64(one) + "\n"
+
+
+def format_tlog_proof(index: int, hash_lines: Iterable[str], checkpoint: str, extra_line: str = "") -> str:
+    """Return the text of a proof out of its finished lines, for whoever writes many at once."""
+    return f"{HEADER}\n{extra_line}index {index}\n{''.join(hash_lines)}\n{checkpoint}"
 
 
 def parse_tlog_proof(text: str) -> TlogProof:

@@ -172,12 +172,8 @@ class Appender:
             lane.task = asyncio.create_task(self._run(organization_id, lane))
         elif lane.events >= limits.early:
             lane.poke()
-        try:
-            # Shielded: the job belongs to the lane's task; a caller that goes away leaves it to its end.
-            return await asyncio.shield(job.answered)
-        except asyncio.CancelledError:
-            job.answered.add_done_callback(lambda answered: answered.exception())
-            raise
+        # A caller that goes away cancels this future and nothing else: the job belongs to the lane's task.
+        return await job.answered
 
     def _lane(self, organization_id: UUID) -> _Lane:
         lane = self._lanes.get(organization_id)

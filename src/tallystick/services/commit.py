@@ -255,9 +255,10 @@ class Committer:
             received_at = built.append.received_at
             for entry in group.entries:
                 entry.job.results[entry.index] = Stored(entry.prepared.id, entry.position, received_at)
+        lines: dict[bytes, str] = {}
         for job in group.jobs:
             if built is not None:
-                job.growth, job.note = built.growth, built.append.note
+                job.growth, job.note, job.lines = built.growth, built.append.note, lines
             job.answer_if_settled()
         if group.repeats:
             task = asyncio.create_task(self._answer_repeats(line.organization_id, group.repeats))

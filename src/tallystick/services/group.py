@@ -21,7 +21,7 @@ from tallystick.event.prepare import Prepared
 from tallystick.event.prepare import Subject as SubjectOfEvent
 from tallystick.event.seal import Sealed, seal
 from tallystick.merkle.append import Growth, grow
-from tallystick.merkle.tlog_proof import TlogProof
+from tallystick.merkle.tlog_proof import format_tlog_proof, hash_line
 from tallystick.services.log_state import LogState
 from tallystick.services.remembered import Key, Remembered, RememberedSubjects, labels_of
 from tallystick.services.sign import Mark, Signer
@@ -54,25 +54,34 @@ class Stored(Struct, frozen=True, gc=False):
 class Appended:
     """What became of the events of one call, in their order; an error where one was not stored.
 
-    `growth` and `note` belong to the commit that stored them; None when all were duplicates or errors.
+    `growth`, `note` and `lines` (hashes written as text so far) are shared by all calls of the commit that stored
+    them; `growth` is None when all were duplicates or errors.
     """
 
     results: list[Stored | AuditError]
     growth: Growth | None = None
     note: str = ""
+    lines: dict[bytes, str] = field(default_factory=dict)
 
     def receipt(self, position: int) -> str | None:
         """Return the receipt (c2sp.org/tlog-proof) of an event this call stored, None for any other."""
         if self.growth is None or not self.growth.before.size <= position < self.growth.after.size:
             return None
-        return TlogProof(position, tuple(self.growth.inclusion_proof(position)), self.note).format()
+        # The upper hashes are the same for all events of a commit: each is written as text once.
+        known = self.lines
+        lines = [
+            known.get(one) or known.setdefault(one, hash_line(one))
+            for one in self.growth.inclusion_proof(position)
+        ]
+        return format_tlog_proof(position, lines, self.note)
 
 
 class Job:
     """The events of one call, what they violate (index → JSON), and the future that its caller waits for."""
 
     __slots__ = (
-        *("answered", "events", "growth", "inside", "note", "results", "size_bytes", "source", "violations"),
+        *("answered", "events", "growth", "inside", "lines", "note", "results", "size_bytes", "source"),
+        "violations",
     )
 
     def __init__(
@@ -91,6 +100,7 @@ class Job:
         self.results: list[Stored | AuditError | None] = [None] * len(events)
         self.growth: Growth | None = None
         self.note = ""
+        self.lines: dict[bytes, str] = {}
         self.answered: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
 
     def settle(self, index: int, result: Stored | AuditError) -> None:
@@ -101,7 +111,7 @@ class Job:
     def answer_if_settled(self) -> None:
         """Answer the caller once it is known what became of each event."""
         if not self.answered.done() and None not in self.results:
-            self.answered.set_result(Appended(self.results, self.growth, self.note))  # type: ignore[arg-type]
+            self.answered.set_result(Appended(self.results, self.growth, self.note, self.lines))  # type: ignore[arg-type]
 
     def fail(self, error: BaseException) -> None:
         """Answer the caller with an error that concerns the whole call."""
