@@ -99,20 +99,20 @@ OPERATIONS: tuple[Operation, ...] = (
         for prefix, name in (("", "info"), ("/api/v1", "langsmithInfo"))
     ),
     op("GET", "/api/v1/audit-logs", "langsmithAuditLogs", langsmith.list_audit_logs, READ, "Other products",
-       parameters=langsmith.PARAMETERS, answer_of=fastapi_errors),
+       parameters=langsmith.PARAMETERS, replies=langsmith.REPLIES, answer_of=fastapi_errors),
     op("GET", "/api/v1/audit-logs/operations", "langsmithOperations", langsmith.list_operations, READ,
-       "Other products", answer_of=fastapi_errors),
+       "Other products", replies=langsmith.OPERATIONS_REPLIES, answer_of=fastapi_errors),
     *(
-        op("GET", path, name, mistral.list_audit_logs, READ, "Other products", parameters=mistral.PARAMETERS,
+        op("GET", path, name, mistral.list_audit_logs, READ, "Other products", parameters=mistral.PARAMETERS, replies=mistral.REPLIES,
            answer_of=fastapi_errors)
         for path, name in (("/v1/admin/audit-logs", "mistralAuditLogs"), ("/api/admin/audit-logs", "mistralAuditLogsBeta"))
     ),
     op("GET", "/v1/organization/audit_logs", "openaiAuditLogs", openai.list_audit_logs, READ, "Other products",
-       parameters=openai.PARAMETERS, answer_of=openai.openai_errors),
+       parameters=openai.PARAMETERS, replies=openai.REPLIES, answer_of=openai.openai_errors),
     op("GET", "/v1/compliance/activities", "anthropicActivities", anthropic.list_activities, READ, "Other products",
-       parameters=anthropic.PARAMETERS, answer_of=anthropic.anthropic_errors),
+       parameters=anthropic.PARAMETERS, replies=anthropic.REPLIES, answer_of=anthropic.anthropic_errors),
     op("GET", "/api/governance/ocsf", "langwatchPull", langwatch.pull_events, READ, "Other products",
-       parameters=langwatch.PARAMETERS, answer_of=langwatch.langwatch_errors),
+       parameters=langwatch.PARAMETERS, replies=langwatch.REPLIES, answer_of=langwatch.langwatch_errors),
     op("GET", "/healthz", "healthz", health.healthz, None, "Health"),
     op("GET", "/readyz", "readyz", health.readyz, None, "Health"),
     op("GET", "/metrics", "metrics", health.metrics, None, "Health"),

@@ -14,7 +14,15 @@ from tallystick.query.model import Clause, Query
 from tallystick.services.contracts import Ask, Found, too_slow
 from tallystick.services.contracts.anthropic import actor_id, anthropic_item
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, errors_of, exactly, require_organization, window
+from tallystick.web.api.contract import (
+    Given,
+    errors_of,
+    exactly,
+    object_of,
+    replies_of,
+    require_organization,
+    window,
+)
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -36,6 +44,16 @@ PARAMETERS = (
     Parameter(name="after_id", summary="The id of the activity after which (older) the page begins."),
     Parameter(name="before_id", summary="The id of the activity before which (newer) the page ends."),
 )  # fmt: skip
+_ID = {"type": ["string", "null"]}
+_DATA = {"type": "array", "items": {"type": "object"}}
+REPLIES = replies_of(
+    object_of(data=_DATA, has_more={"type": "boolean"}, first_id=_ID, last_id=_ID),
+    object_of(
+        type={"const": "error"},
+        error=object_of(type={"type": "string"}, message={"type": "string"}),
+        request_id=_ID,
+    ),
+)
 
 
 async def list_activities(call: Call) -> Answer:

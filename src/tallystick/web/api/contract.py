@@ -25,7 +25,7 @@ from tallystick.query.text import fold_ascii
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Call
 from tallystick.web.guard import headers_of, status_of
-from tallystick.web.operation import Parameter
+from tallystick.web.operation import Parameter, Reply
 
 PARAMETERS_MAX = 1_000
 VALUE_CHARACTERS_MAX = 1_024
@@ -227,6 +227,31 @@ def errors_of(shape: Callable[[AuditError, int, str], Any]) -> Callable[[AuditEr
         return json_answer(body, status, {"Cache-Control": "no-store", **headers_of(error, status)})
 
     return answer
+
+
+def replies_of(
+    page: dict[str, Any], error: dict[str, Any], *, bad_parameters: int = 400
+) -> tuple[Reply, ...]:
+    """Return what a contract answers with: its page, and its own shape of errors for every status."""
+    statuses = {
+        bad_parameters: "A parameter is missing or cannot be used.",
+        400: "A cursor or the request cannot be used.",
+        401: "No valid credential.",
+        403: "Not permitted, another organization's, or reading is switched off.",
+        429: "Too many failed attempts.",
+        500: "The log disagrees with its proof; a human must look.",
+        503: "Try again after Retry-After.",
+    }
+    errors = tuple(Reply(status=status, summary=text, schema=error) for status, text in statuses.items())
+    return (Reply(status=200, summary="A page.", schema=page), *errors)
+
+
+def object_of(**properties: Any) -> dict[str, Any]:
+    """Return the JSON Schema of an object that has all of these properties."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+FASTAPI_ERROR = object_of(detail={"type": ["string", "array"]})
 
 
 def _fastapi(error: AuditError, status: int, request_id: str) -> Any:

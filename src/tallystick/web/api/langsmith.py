@@ -18,7 +18,16 @@ from tallystick.ocsf import langsmith_item
 from tallystick.query.model import Clause, Query
 from tallystick.services.contracts import Ask
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, exactly, more_of, require_organization, window
+from tallystick.web.api.contract import (
+    FASTAPI_ERROR,
+    Given,
+    exactly,
+    more_of,
+    object_of,
+    replies_of,
+    require_organization,
+    window,
+)
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -36,6 +45,17 @@ PARAMETERS = (
     Parameter(name="workspace_id", summary="Only events of this workspace."),
     Parameter(name="operations", summary="Only these operation names.", repeats=True, example="create_api_key"),
 )  # fmt: skip
+
+
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+REPLIES = replies_of(
+    object_of(items={"type": "array", "items": {"type": "object"}}, cursor=_TEXT_OR_NULL),
+    FASTAPI_ERROR,
+    bad_parameters=422,
+)
+OPERATIONS_REPLIES = replies_of(
+    object_of(operations={"type": "array", "items": {"type": "string"}}), FASTAPI_ERROR, bad_parameters=422
+)
 
 
 class _Cursor(Struct, frozen=True, forbid_unknown_fields=True):

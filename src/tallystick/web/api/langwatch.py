@@ -14,7 +14,7 @@ from tallystick.ocsf import render
 from tallystick.services.contracts import Pulled, read_event_id
 from tallystick.services.contracts.pull import SINCE_MS_MAX, SINCE_MS_MIN, START
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, errors_of, require_organization
+from tallystick.web.api.contract import Given, errors_of, object_of, replies_of, require_organization
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import STATUS
 from tallystick.web.operation import Parameter
@@ -29,6 +29,14 @@ PARAMETERS = (
               schema={"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
     Parameter(name="cursor", summary=f"Ours: by position. {START} begins, then the cursor of each answer."),
 )  # fmt: skip
+REPLIES = replies_of(
+    object_of(
+        events={"type": "array", "items": {"type": "object"}},
+        nextCursor={"type": ["integer", "null"]},
+        nextCursorCompound={"type": ["object", "null"]},
+    ),
+    object_of(error={"type": "string"}, message={"type": "string"}),
+)
 
 
 async def pull_events(call: Call) -> Answer:

@@ -24,7 +24,15 @@ from tallystick.services.contracts.mistral import (
     types_that_may_be,
 )
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import Given, exactly, more_of, require_organization, window
+from tallystick.web.api.contract import (
+    FASTAPI_ERROR,
+    Given,
+    exactly,
+    more_of,
+    replies_of,
+    require_organization,
+    window,
+)
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -47,6 +55,7 @@ PARAMETERS = (
               schema={"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
     Parameter(name="cursor", summary="Ours: goes on where the page before ended, as its Link header says."),
 )  # fmt: skip
+REPLIES = replies_of({"type": "array", "items": {"type": "object"}}, FASTAPI_ERROR, bad_parameters=422)
 
 
 async def list_audit_logs(call: Call) -> Answer:

@@ -16,7 +16,15 @@ from tallystick.query.text import fold
 from tallystick.services.contracts import Ask, Found, too_slow
 from tallystick.services.contracts.openai import actor_email, actor_ids, is_tenant_scoped, openai_item
 from tallystick.web.api.answers import json_answer
-from tallystick.web.api.contract import BadParameters, Given, errors_of, exactly, require_organization
+from tallystick.web.api.contract import (
+    BadParameters,
+    Given,
+    errors_of,
+    exactly,
+    object_of,
+    replies_of,
+    require_organization,
+)
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Parameter
 
@@ -45,6 +53,12 @@ PARAMETERS = (
     Parameter(name="after", summary="The id of the object after which the page begins."),
     Parameter(name="before", summary="The id of the object before which the page ends."),
 )  # fmt: skip
+_ID = {"type": ["string", "null"]}
+_DATA = {"type": "array", "items": {"type": "object"}}
+REPLIES = replies_of(
+    object_of(object={"const": "list"}, data=_DATA, first_id=_ID, last_id=_ID, has_more={"type": "boolean"}),
+    object_of(error=object_of(message={"type": "string"}, type={"type": "string"}, param=_ID, code=_ID)),
+)
 
 
 async def list_audit_logs(call: Call) -> Answer:
