@@ -306,6 +306,8 @@ def test_extra_paths() -> None:
     }  # fmt: skip
     other = shown(event | {"action": "prompt.read"}, redaction)
     assert other["after"] == event["after"]
+    assert [redaction.has_paths(action) for action in ("prompt.update", "prompt.read")] == [True, True]
+    assert not Redaction(key=REDACTION.key, allowed_paths={"a.b": ("/x",)}).has_paths("prompt.read")
 
 
 def test_allowed_paths() -> None:

@@ -52,7 +52,7 @@ def ordinary(tree: Any, raw: bytes, redaction: Redaction) -> tuple[Any, bool] | 
     if keys != keys_in(raw):
         return None  # a key was sent twice, or a text looks like one
     if redaction.enabled and (
-        redaction.has_paths or (suspicious("\n".join(texts)) and any(map(find_secrets, texts)))
+        redaction.has_paths(event.action) or (suspicious("\n".join(texts)) and any(map(find_secrets, texts)))
     ):
         return None
     return event, bool(floats)

@@ -73,10 +73,11 @@ class Redaction(Struct, frozen=True):
         """Return the extra and allowed paths that hold for events of `action`."""
         return Paths(self._of(self.extra_paths, action), self._of(self.allowed_paths, action))
 
-    @property
-    def has_paths(self) -> bool:
-        """Tell whether any event needs more than the defaults."""
-        return bool(self.extra_paths or self.allowed_paths)
+    def has_paths(self, action: str) -> bool:
+        """Tell whether events of `action` need more than the defaults."""
+        if not (self.extra_paths or self.allowed_paths):
+            return False  # asked for every event, and true for nearly all
+        return any("*" in paths or action in paths for paths in (self.extra_paths, self.allowed_paths))
 
     @staticmethod
     def _of(paths: Mapping[str, tuple[str, ...]], action: Any) -> tuple[str, ...]:
