@@ -9,10 +9,11 @@ import asyncio
 import gc
 import os
 import secrets
+import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -266,7 +267,7 @@ class Runtime:
 
     async def serve(self, listener: socket.socket, *, ready: Callable[[], None]) -> None:
         """Answer HTTP on `listener` until a signal says stop; `ready` is called when the first call can come."""
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 Application(self.parts()),
                 http=LimitedProtocol,
@@ -371,6 +372,23 @@ async def _found(logins: Logins, pooler: bool) -> list[Diagnosis]:
         )
         for one in findings
     ]  # fmt: skip
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server without its last act, which is to die of the signal that asked it to stop: we stop in order."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take SIGINT and SIGTERM as the wish to stop, for as long as this runs."""
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -25,11 +25,11 @@ _ZSTD_PIECE_BYTES = 256
 
 
 class Bodies:
-    """Reads bodies; counts the bytes of all that are in flight.
+    """Reads bodies; counts the bytes of all that are in flight, from their arrival until their call is answered.
 
     Args:
         monotonic: a clock in seconds.
-        grace_seconds: how long a body may take whatever its size.
+        grace_seconds: how long a sender may fall behind the slowest pace.
     """
 
     def __init__(self, monotonic: Callable[[], float], *, grace_seconds: float) -> None:
@@ -58,35 +58,39 @@ class Bodies:
                 f"Content-Encoding '{encoding[:40]}' is not understood; send gzip, zstd or none.",
                 rule="media_type",
             )
-        if len(raw) > _THREAD_ABOVE_BYTES:
-            return await asyncio.to_thread(decompress, raw)
-        return decompress(raw)
+        out = await asyncio.to_thread(decompress, raw) if len(raw) > _THREAD_ABOVE_BYTES else decompress(raw)
+        self._hold(call, len(out))
+        return out
+
+    def release(self, call: Call) -> None:
+        """Give back what a call holds: its body is no longer worked on."""
+        self.in_flight_bytes -= call.held_bytes
+        call.held_bytes = 0
+
+    def _hold(self, call: Call, size: int) -> None:
+        call.held_bytes += size
+        self.in_flight_bytes += size
+        if self.in_flight_bytes > IN_FLIGHT_BYTES_MAX:
+            raise TryLater("The server works on as many bytes as it may; nothing of this call was stored.")
 
     async def _receive(self, call: Call) -> bytes:
-        started = self._monotonic()
-        message = await self._next(call, self._grace_seconds)
-        if not message.get("more_body"):
-            return bytes(message.get("body", b""))
-        pieces = [message["body"]]
-        size = len(message["body"])
-        self.in_flight_bytes += size
-        try:
-            while message.get("more_body"):
-                allowed = self._grace_seconds + size / BYTES_PER_SECOND_MIN - (self._monotonic() - started)
-                message = await self._next(call, allowed)
-                piece = message.get("body", b"")
-                size += len(piece)
-                self.in_flight_bytes += len(piece)
-                if size > BODY_BYTES_MAX:
-                    raise _too_large()
-                if self.in_flight_bytes > IN_FLIGHT_BYTES_MAX:
-                    raise TryLater(
-                        "The server is reading as many bytes as it may; nothing of yours was stored."
-                    )
-                pieces.append(piece)
-            return b"".join(pieces)
-        finally:
-            self.in_flight_bytes -= size
+        patience = self._grace_seconds
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            asked = self._monotonic()
+            message = await self._next(call, patience)
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > BODY_BYTES_MAX:
+                raise _too_large()
+            self._hold(call, len(piece))
+            pieces.append(piece)
+            if not message.get("more_body"):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            # Every byte earns patience and none is saved up: a fast start does not pay for standing still.
+            patience += len(piece) / BYTES_PER_SECOND_MIN - (self._monotonic() - asked)
+            patience = min(patience, self._grace_seconds)
 
     async def _next(self, call: Call, seconds: float) -> dict[str, Any]:
         try:

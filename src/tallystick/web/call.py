@@ -16,16 +16,18 @@ QUERY_PARAMETERS_MAX = 200
 class Call:
     """A request, who makes it, and the services it may use.
 
-    `principal` is set by the guard before a handler runs, and is None only for public operations.
+    `principal` is set by the guard before a handler runs, and is None only for public operations. `held_bytes` are
+    those of its body in memory, which the guard gives back once it is answered.
     """
 
-    __slots__ = ("_headers", "principal", "receive", "scope", "services")
+    __slots__ = ("_headers", "held_bytes", "principal", "receive", "scope", "services")
 
     def __init__(self, scope: Scope, receive: Receive, services: Any) -> None:
         self.scope = scope
         self.receive = receive
         self.services = services
         self.principal: Principal | None = None
+        self.held_bytes = 0
         self._headers: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:

@@ -127,6 +127,9 @@ class Guarded:
             answer = self._refusal(call, error)
         except Exception:
             answer = self._surprise(call)
+        finally:
+            if call.held_bytes:
+                self._services.bodies.release(call)
         await answer(scope, receive, send)
         self._services.metrics.answered(self._name, answer, self._services.monotonic() - started)
 

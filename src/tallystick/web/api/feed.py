@@ -17,6 +17,7 @@ from tallystick.web.guard import credential_of
 
 FEED_LIMIT_DEFAULT = 100
 FEED_LIMIT_MAX = 1000
+LIVE_PAGE = 100  # events read at once for a live stream: many streams take turns, and none holds much
 HEARTBEAT_SECONDS = 15.0
 STOP_SECONDS = 1.0  # how soon a stream notices that the server is stopping
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -63,7 +64,7 @@ async def _follow(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
     while not services.stopping():
         # A stream lives for days: a key that is revoked meanwhile must not go on reading.
         await services.access.authenticate(credential)
-        page = await services.read.follow(call.caller, query, after, FEED_LIMIT_MAX)
+        page = await services.read.follow(call.caller, query, after, LIVE_PAGE)
         for event in page.events:
             yield b"id: %d\nevent: audit\ndata: " % event["position"] + json.encode(event) + b"\n\n"
         if page.events:
