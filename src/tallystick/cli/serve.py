@@ -113,6 +113,8 @@ def configure_logs(level: str, format: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")
+    # Its warnings are stack traces of what we answer and report in our own words: a database that is away.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
 
 
 SERVE = click.Command(
