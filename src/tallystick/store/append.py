@@ -7,16 +7,14 @@ is to be written: `Append`. Whoever calls this decides what the rows, the tree a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from tallystick.errors import AuditError, Refused
-from tallystick.store.connect import ACQUIRE_SECONDS, Connection, Pool, classify, is_of_driver, transaction
+from tallystick.store.autocommit import fetch_alone
+from tallystick.store.connect import Connection, Pool, transaction
 from tallystick.store.copy_format import COPY_COLUMNS, ROW_COLUMNS, Row, copy_rows
 from tallystick.store.queries import load
 
@@ -115,34 +113,14 @@ async def append_at_once(pool: Pool, append: Append) -> frozenset[UUID] | None:
         *(append.received_at, *columns),
         *_finish_arguments(append),
     )
-    row = await _only_statement(pool, _SQL["append_events"], arguments)
+    try:
+        (row,) = await fetch_alone(pool, _SQL["append_events"], arguments, changes=True)
+    except AuditError as error:
+        raise unstorable(error.__cause__) or error from error.__cause__
     return None if row["appended"] else frozenset(row["known"])
 
 
-async def _only_statement(pool: Pool, statement: str, arguments: Sequence[Any]) -> Any:
-    try:
-        connection = cast(Connection, await pool.inner.acquire(timeout=ACQUIRE_SECONDS))
-    except Exception as error:
-        raise classify(error, during_commit=False) from error
-    try:
-        return await connection.fetchrow(statement, *arguments)
-    except BaseException as error:
-        with suppress(asyncpg.InterfaceError):  # the pool has let go of a connection that the server closed
-            connection.terminate()
-        if not isinstance(error, Exception) or not is_of_driver(error):
-            raise
-        raise unstorable(error) or _moment_known(error) from error
-    finally:
-        await pool.inner.release(connection)
-
-
-def _moment_known(error: Exception) -> AuditError:
-    # The statement is its own transaction. An ERROR says that it was rolled back. Anything else, a lost
-    # connection, a time-out or a FATAL, may have come after the commit.
-    return classify(error, during_commit=getattr(error, "severity_en", None) != "ERROR")
-
-
-def unstorable(error: Exception) -> Unstorable | None:
+def unstorable(error: BaseException | None) -> Unstorable | None:
     """Return what to raise when `error` says that a row can never be stored, None for any other error."""
     state = str(getattr(error, "sqlstate", None) or "")
     if state[:2] not in _UNSTORABLE_STATES:

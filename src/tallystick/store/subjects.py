@@ -7,7 +7,8 @@ from uuid import UUID
 
 from asyncpg.pgproto import pgproto
 
-from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.autocommit import fetch_alone
+from tallystick.store.connect import Connection, Pool
 from tallystick.store.queries import load
 
 _SQL = load("subjects")
@@ -22,14 +23,20 @@ async def find_subjects(
     connection: Connection, organization_id: UUID, subjects: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], UUID]:
     """Return the refs of those of `subjects` (type, id) that the directory has."""
-    types, ids = [one[0] for one in subjects], [one[1] for one in subjects]
-    rows = await connection.fetch(_SQL["find_subjects"], organization_id, types, ids)
+    rows = await connection.fetch(_SQL["find_subjects"], *_arguments(organization_id, subjects))
     return {(row["type"], row["id"]): row["ref"] for row in rows}
 
 
 async def look_up_subjects(
     pool: Pool, organization_id: UUID, subjects: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], UUID]:
-    """Do what `find_subjects` does, in a transaction of its own."""
-    async with transaction(pool, reading=True) as connection:
-        return await find_subjects(connection, organization_id, subjects)
+    """Do what `find_subjects` does, outside any transaction."""
+    arguments = _arguments(organization_id, subjects)
+    rows = await fetch_alone(pool, _SQL["find_subjects"], arguments, changes=False)
+    return {(row["type"], row["id"]): row["ref"] for row in rows}
+
+
+def _arguments(
+    organization_id: UUID, subjects: Sequence[tuple[str, str]]
+) -> tuple[UUID, list[str], list[str]]:
+    return organization_id, [type for type, _ in subjects], [id for _, id in subjects]
