@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
 from tallystick.services.access import EXPORT, MANAGE, READ, WRITE
-from tallystick.web import docs, openapi
+from tallystick.web import docs, openapi, replies
 from tallystick.web.api import (
     actions,
     anthropic,
@@ -70,12 +70,12 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/v1/events:histogram", "histogram", search.histogram_of_events, READ, "Search", parameters=FILTERS),
     op("GET", "/v1/events:facets", "facets", search.facets_of_events, READ, "Search", parameters=FILTERS),
     op("GET", "/v1/events/{id}", "getEvent", search.get_event, READ, "Search", parameters=ONE_EVENT),
-    op("GET", "/v1/feed", "feed", feed.get_feed, READ, "Feed and export", parameters=FEED),
+    op("GET", "/v1/feed", "feed", feed.get_feed, READ, "Feed and export", parameters=FEED, replies=replies.FEED),
     op("GET", "/v1/export", "export", export.export_events, EXPORT, "Feed and export",
-       parameters=EXPORT_FORMAT + FILTERS),
-    op("GET", "/v1/log/checkpoint", "checkpoint", log.get_checkpoint, READ, "Log"),
+       parameters=EXPORT_FORMAT + FILTERS, replies=replies.EXPORT),
+    op("GET", "/v1/log/checkpoint", "checkpoint", log.get_checkpoint, READ, "Log", replies=replies.CHECKPOINT),
     op("GET", "/v1/log/key", "verifierKeys", log.get_verifier_keys, READ, "Log"),
-    op("GET", "/v1/log/tile/{tile:path}", "tile", log.get_tile, READ, "Log", parameters=TILE),
+    op("GET", "/v1/log/tile/{tile:path}", "tile", log.get_tile, READ, "Log", parameters=TILE, replies=replies.TILE),
     op("GET", "/v1/log/proof/inclusion", "inclusionProof", log.get_inclusion_proof, READ, "Log",
        parameters=PROOF_INCLUSION),
     op("GET", "/v1/log/proof/consistency", "consistencyProof", log.get_consistency_proof, READ, "Log",
@@ -114,12 +114,12 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/api/governance/ocsf", "langwatchPull", langwatch.pull_events, READ, "Other products",
        parameters=langwatch.PARAMETERS, replies=langwatch.REPLIES, answer_of=langwatch.langwatch_errors),
     op("GET", "/healthz", "healthz", health.healthz, None, "Health"),
-    op("GET", "/readyz", "readyz", health.readyz, None, "Health"),
-    op("GET", "/metrics", "metrics", health.metrics, None, "Health"),
+    op("GET", "/readyz", "readyz", health.readyz, None, "Health", replies=replies.READY),
+    op("GET", "/metrics", "metrics", health.metrics, None, "Health", replies=replies.METRICS),
     op("GET", "/openapi.json", "openapi", openapi.get_openapi, None, "Docs"),
-    op("GET", "/v1/schema/event.json", "eventSchema", openapi.get_event_schema, None, "Docs"),
-    op("GET", "/docs", "docs", docs.get_docs, None, "Docs"),
-    op("GET", "/static/{file}", "static", docs.get_static, None, "Docs"),
+    op("GET", "/v1/schema/event.json", "eventSchema", openapi.get_event_schema, None, "Docs", replies=replies.SCHEMA),
+    op("GET", "/docs", "docs", docs.get_docs, None, "Docs", replies=replies.PAGE),
+    op("GET", "/static/{file}", "static", docs.get_static, None, "Docs", replies=replies.STATIC),
 )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _local(value: Any) -> Any:
 def _operation(operation: Operation) -> dict[str, Any]:
     replies = operation.replies or (Reply(status=200, summary="The answer."),)
     answers = {str(status): _problem(text) for status, text in _ERRORS.items()}
-    answers |= {str(reply.status): _reply(reply) for reply in replies}
+    answers |= _answers(replies)
     described: dict[str, Any] = {
         "operationId": operation.name,
         "tags": [operation.tag],
@@ -117,6 +117,16 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     if parameter.example is not None:
         described["example"] = [parameter.example] if parameter.repeats else parameter.example
     return described
+
+
+def _answers(replies: tuple[Reply, ...]) -> dict[str, Any]:
+    """Return the answers by status; those of one status are one answer in several media types."""
+    found: dict[str, Any] = {}
+    for reply in replies:
+        described = _reply(reply)
+        known = found.setdefault(str(reply.status), described)
+        known["content"] |= described["content"]
+    return found
 
 
 def _reply(reply: Reply) -> dict[str, Any]:
