@@ -29,7 +29,7 @@ PAGES: dict[str, dict[str, Any]] = {
     "three operations": {"operations": ["prompt.update", "api_key.create", "role.export"]},
     "an unknown operation": {"operations": "no_such_operation"},
     "one of 40 workspaces": {"workspace_id": "prj_007"},
-    "one day": {"start_time": "2026-11-05T00:00:00Z", "end_time": "2026-11-06T00:00:00Z"},
+    "one hour": {"start_time": "2026-11-01T12:00:00Z", "end_time": "2026-11-01T13:00:00Z"},
 }
 
 
@@ -79,8 +79,11 @@ def _page(ready: dict[str, Any], name: str, params: dict[str, Any]) -> tuple[str
     line = _line(ready)
     for _ in range(10):
         ask(line, ready, params)
+    cpu = server.cpu_seconds(ready["pid"])
     found = [ask(line, ready, params) for _ in range(REQUESTS)]
-    return _row(f"LangSmith, {name} ({len(found[0][1]['items'])} items)", [elapsed for elapsed, _ in found])
+    cpu = (server.cpu_seconds(ready["pid"]) - cpu) / REQUESTS * 1000
+    what = f"LangSmith, {name} ({len(found[0][1]['items'])} items)"
+    return _row(what, [elapsed for elapsed, _ in found], f", {cpu:.1f} ms of CPU")
 
 
 def _following(ready: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -95,9 +98,9 @@ def _following(ready: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield _row("LangSmith, page after page by cursor", times)
 
 
-def _row(name: str, times: list[float]) -> tuple[str, str, str]:
+def _row(name: str, times: list[float], more: str = "") -> tuple[str, str, str]:
     p50, p99 = statistics.median(times), sorted(times)[int(len(times) * 0.99)]
-    return name, f"p50 {p50:.1f} ms, p99 {p99:.1f} ms", f"p50 ≤ {PAGE_MS_MAX:.0f} ms"
+    return name, f"p50 {p50:.1f} ms, p99 {p99:.1f} ms{more}", f"p50 ≤ {PAGE_MS_MAX:.0f} ms"
 
 
 def _pull(ready: dict[str, Any], count: int) -> Iterator[tuple[str, str, str]]:

@@ -32,7 +32,7 @@ from tallystick.services.append import Appender, Limits
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.examine import Diagnosis, Examine
 from tallystick.services.export import Export
-from tallystick.services.export_ocsf import OcsfExport
+from tallystick.services.export_lines import LineExport
 from tallystick.services.heartbeat import Heartbeat
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
@@ -186,7 +186,7 @@ class Runtime:
         self.contracts = Contracts(self.reader, self.signer, cursor_key=cursor_key, monotonic=time.monotonic)
         self.pull = Pull(self.reader, cursor_key=cursor_key)
         self.export = Export(self.reader, self.signer, now=now)
-        self.export_ocsf = OcsfExport(self.reader, self.signer, product_version=__version__)
+        self.export_lines = LineExport(self.reader, self.signer, product_version=__version__)
 
     async def _instance_name(self) -> str:
         """The name the database knows wins: two servers on one database are one instance."""
@@ -212,7 +212,7 @@ class Runtime:
             read=self.read,
             log=self.log,
             export=self.export,
-            export_ocsf=self.export_ocsf,
+            export_lines=self.export_lines,
             switches=self.switches,
             registered=self.registered,
             quarantine=self.quarantine,

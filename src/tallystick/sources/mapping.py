@@ -16,7 +16,7 @@ from msgspec import Struct
 from tallystick.errors import Misconfigured, Refused
 from tallystick.sources.expression import Expression, compile_expression
 
-SHIPPED = ("git", "cloudtrail")
+SHIPPED = ("git", "cloudtrail", "langfuse")
 _EVENT_FIELDS = (
     "id", "action", "occurred_at", "workspace", "stream", "outcome", "before", "after",
 )  # fmt: skip
@@ -92,7 +92,7 @@ class MappingFile(Struct, frozen=True, kw_only=True):
 
 
 def shipped(name: str) -> MappingFile:
-    """Return a mapping that comes with Tallystick: `git` or `cloudtrail`."""
+    """Return a mapping that comes with Tallystick, by one of the names in `SHIPPED`."""
     text = resources.files("tallystick.sources").joinpath(f"mappings/{name}.toml").read_text(encoding="utf-8")
     return parse_mapping(text, name)
 

@@ -77,8 +77,8 @@ FEED = (
 EXPORT_FORMAT = (
     Parameter(
         name="format",
-        summary="jsonl (default): every row with its proof; ocsf: one OCSF event a line.",
-        schema={"enum": ["jsonl", "ocsf"]},
+        summary="jsonl (default): every row with its proof; ocsf: an OCSF event a line; langfuse-jsonl: its rows.",
+        schema={"enum": ["jsonl", "ocsf", "langfuse-jsonl"]},
     ),
     Parameter(
         name="version",

@@ -10,7 +10,7 @@ from msgspec import Struct
 from tallystick.services.access import Access
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.export import Export
-from tallystick.services.export_ocsf import OcsfExport
+from tallystick.services.export_lines import LineExport
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
 from tallystick.services.quarantine import Quarantine
@@ -38,7 +38,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     read: Read
     log: Log
     export: Export
-    export_ocsf: OcsfExport
+    export_lines: LineExport
     switches: Switches
     registered: Registered
     quarantine: Quarantine

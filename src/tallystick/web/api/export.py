@@ -1,26 +1,27 @@
-"""Exports: streams of the log, with its proof or as OCSF."""
+"""Exports: streams of the log, with its proof or in other products' words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import AsyncIterator, Mapping
+from typing import cast
 
 from starlette.responses import StreamingResponse
 
 from tallystick.errors import Refused
 from tallystick.ocsf import Version, View
-from tallystick.query import parse
+from tallystick.query import Query, parse
 from tallystick.web.call import Answer, Call
 
 # What each format takes beside the filters: name → the values it knows, the first one by default.
 FORMATS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "jsonl": {},
     "ocsf": {"version": ("1.1.0", "1.7.0"), "view": ("default", "native", "api_activity")},
+    "langfuse-jsonl": {},
 }
 
 
 async def export_events(call: Call) -> Answer:
-    """Stream the events that match: `jsonl` with everything needed to check them offline, or as OCSF.
+    """Stream the events that match: `jsonl` with everything needed to check them offline, as OCSF, or as Langfuse's rows.
 
     OCSF comes in version 1.1.0, which SIEMs and lakes read, or 1.7.0; view `native` takes the best class for each
     action, `api_activity` always 6003, `default` what is read best in that version.
@@ -30,19 +31,23 @@ async def export_events(call: Call) -> Answer:
     options = {name: _one(pairs, name, known) for name, known in FORMATS[format].items()}
     taken = ("format", *options)
     query = parse([pair for pair in pairs if pair[0] not in taken], now=call.services.now())
-    stream: Any
-    if format == "ocsf":
-        stream = await call.services.export_ocsf.jsonl(
-            call.caller,
-            query,
-            version=cast(Version, options["version"]),
-            view=cast(View, options["view"]),
-        )
-    else:
-        stream = await call.services.export.jsonl(call.caller, query)
-    name = "tallystick.jsonl" if format == "jsonl" else f"tallystick.ocsf-{options['version']}.jsonl"
+    stream, name = await _begin(call, query, format, options)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return StreamingResponse(stream, headers=headers, media_type="application/jsonl")
+
+
+async def _begin(
+    call: Call, query: Query, format: str, options: Mapping[str, str]
+) -> tuple[AsyncIterator[bytes], str]:
+    """Return the stream and the name of its file."""
+    services = call.services
+    if format == "ocsf":
+        version, view = cast(Version, options["version"]), cast(View, options["view"])
+        lines = await services.export_lines.ocsf(call.caller, query, version=version, view=view)
+        return lines, f"tallystick.ocsf-{version}.jsonl"
+    if format == "langfuse-jsonl":
+        return await services.export_lines.langfuse(call.caller, query), "tallystick.langfuse.jsonl"
+    return await services.export.jsonl(call.caller, query), "tallystick.jsonl"
 
 
 def _one(pairs: list[tuple[str, str]], name: str, known: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from tallystick.errors import Forbidden, Tampered
 from tallystick.ocsf import Version, View, agrees, leaf_hash_of
 from tallystick.query.model import Query
 from tallystick.services.access import EXPORT, READ, Principal
-from tallystick.services.export_ocsf import OcsfExport
+from tallystick.services.export_lines import LineExport
 
 PATH = "/v1/export"
 
@@ -102,11 +102,31 @@ async def test_a_hole_breaks_it_off(log: LogUnderTest, pools: Pools, database: D
     with psycopg.connect(database.superuser.url, autocommit=True) as superuser:
         superuser.execute("SET session_replication_role = replica")
         superuser.execute("DELETE FROM audit_logs WHERE position = 17")
-    export = OcsfExport(pools.reader, log.signer, product_version="0")
+    export = LineExport(pools.reader, log.signer, product_version="0")
     principal = Principal(organization_id=LOG, key_id="k", name="k", permissions=frozenset({EXPORT}))
     with pytest.raises(Tampered, match="17"):
-        async for _ in await export.jsonl(principal, Query(), version="1.1.0", view="default"):
+        async for _ in await export.ocsf(principal, Query(), version="1.1.0", view="default"):
             pass
     reader = Principal(organization_id=LOG, key_id="k", name="k", permissions=frozenset({READ}))
     with pytest.raises(Forbidden):
-        await export.jsonl(reader, Query(), version="1.1.0", view="default")
+        await export.ocsf(reader, Query(), version="1.1.0", view="default")
+
+
+def test_as_langfuse_rows(seeded: Seeded) -> None:
+    """Whoever loads Langfuse's rows today loads these, whatever recorded the events."""
+    with seeded.client.stream("GET", PATH, params={"format": "langfuse-jsonl"}) as answer:
+        rows = [json.loads(line) for line in answer.iter_lines()]
+    hashes = leaf_hashes(seeded)
+    assert len(rows) == len(seeded.events)
+    for row, event in zip(rows, seeded.events, strict=True):
+        assert (row["id"], row["createdAt"], row["projectId"]) == (
+            event["id"], event["occurred_at"], event.get("workspace"),
+        )  # fmt: skip
+        assert row["type"] in ("USER", "API_KEY")
+        assert row["log"]["leafHash"] == hashes[event["position"]].hex()
+        assert row["resourceId"] == (event["targets"][0]["id"] if event["targets"] else None)
+        assert (None if row["after"] is None else json.loads(row["after"])) == event.get("after")
+        if event["action"] in ("datasetRunItem.create", "prompt.update"):  # names of Langfuse's own
+            assert f"{row['resourceType']}.{row['action']}" == event["action"]
+        else:
+            assert row["action"] == event["action"]

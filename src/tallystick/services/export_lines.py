@@ -1,12 +1,13 @@
-"""The log as OCSF, one event a line, for lakes and SIEMs; streamed in bounded memory.
+"""The log in other products' words, one event a line, for lakes and SIEMs; streamed in bounded memory.
 
-Each event names its log, position and leaf hash, so that a line can be verified too (see `ocsf.tie`).
+Each line names its log, position and leaf hash, so that it can be verified too (for OCSF see `ocsf.tie`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from msgspec import json
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from tallystick.event.render import render as render_event
 from tallystick.ocsf import Version, View, render
 from tallystick.query.model import Query, filters_of
 from tallystick.services.access import EXPORT, Principal
+from tallystick.services.contracts.langfuse import langfuse_row
 from tallystick.services.sign import Signer
 from tallystick.store import export as stored
 from tallystick.store import logs
@@ -25,17 +27,45 @@ _YIELD_EVERY = 64  # events rendered before other tasks get a turn: two or three
 _ENCODER = json.Encoder()
 
 
-class OcsfExport:
-    """Exports logs as OCSF; `reader` is a pool of any role that may read, `product_version` ours."""
+Shape = Callable[[dict[str, Any], bytes], dict[str, Any]]
+
+
+class LineExport:
+    """Exports logs as OCSF or in Langfuse's shape; `reader` is a pool of any role that may read, `product_version` ours."""
 
     def __init__(self, reader: Pool, signer: Signer, *, product_version: str) -> None:
         self._pool = reader
         self._signer = signer
         self._product_version = product_version
 
-    async def jsonl(
+    async def ocsf(
         self, principal: Principal, query: Query, *, version: Version, view: View
     ) -> AsyncIterator[bytes]:
+        """Begin an export as OCSF; see `lines`."""
+        log_name = self._signer.origin(principal.organization_id)
+
+        def shape(event: dict[str, Any], leaf_hash: bytes) -> dict[str, Any]:
+            return render(
+                event,
+                version=version,
+                view=view,
+                leaf_hash=leaf_hash,
+                log_name=log_name,
+                product_version=self._product_version,
+            )
+
+        return await self.lines(principal, query, shape)
+
+    async def langfuse(self, principal: Principal, query: Query) -> AsyncIterator[bytes]:
+        """Begin an export as rows of Langfuse's audit log; see `lines`."""
+        log_name = self._signer.origin(principal.organization_id)
+        return await self.lines(
+            principal,
+            query,
+            lambda event, leaf_hash: langfuse_row(event, leaf_hash=leaf_hash, log_name=log_name),
+        )
+
+    async def lines(self, principal: Principal, query: Query, shape: Shape) -> AsyncIterator[bytes]:
         """Begin an export of the events that match, in the order of positions, and return its lines as they come.
 
         The log's head is fixed now: events recorded later are not in it; the page of the query plays no part. An
@@ -50,12 +80,11 @@ class OcsfExport:
             size = 0 if head is None else head.size
             start, end = await stored.span(connection, organization_id, wanted.since, wanted.until, size)
             selection = await stored.select(connection, organization_id, wanted, principal.workspace)
-        return self._lines(selection, start, end, version, view)
+        return self._lines(selection, start, end, shape)
 
     async def _lines(
-        self, selection: stored.Selection, position: int, end: int, version: Version, view: View
+        self, selection: stored.Selection, position: int, end: int, shape: Shape
     ) -> AsyncIterator[bytes]:
-        log_name = self._signer.origin(selection.organization_id)
         following: asyncio.Task[list[stored.Position]] | None = None
         try:
             while position < end:
@@ -64,37 +93,28 @@ class OcsfExport:
                 position += len(rows)
                 # The database reads the next rows while these are rendered.
                 following = asyncio.create_task(stored.chunk(self._pool, selection, position, end))
-                async for lines in self._render(rows, log_name, version, view):
+                async for lines in _shaped(rows, shape):
                     yield lines
         finally:
             if following is not None:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
 
-    async def _render(
-        self, rows: list[stored.Position], log_name: str, version: Version, view: View
-    ) -> AsyncIterator[bytes]:
-        lines = bytearray()
-        for count, row in enumerate(rows, 1):
-            if row.leaf is not None and row.opening is not None:
-                event = render_event(row.leaf, row.opening, row.position, with_changes=False)
-                rendered = render(
-                    event,
-                    version=version,
-                    view=view,
-                    leaf_hash=row.leaf_hash,
-                    log_name=log_name,
-                    product_version=self._product_version,
-                )
-                lines += _ENCODER.encode(rendered)
-                lines += b"\n"
-            if count % _YIELD_EVERY == 0:
-                if lines:
-                    yield bytes(lines)
-                    lines.clear()
-                await asyncio.sleep(0)
-        if lines:
-            yield bytes(lines)
+
+async def _shaped(rows: list[stored.Position], shape: Shape) -> AsyncIterator[bytes]:
+    lines = bytearray()
+    for count, row in enumerate(rows, 1):
+        if row.leaf is not None and row.opening is not None:
+            event = render_event(row.leaf, row.opening, row.position, with_changes=False)
+            lines += _ENCODER.encode(shape(event, row.leaf_hash))
+            lines += b"\n"
+        if count % _YIELD_EVERY == 0:
+            if lines:
+                yield bytes(lines)
+                lines.clear()
+            await asyncio.sleep(0)
+    if lines:
+        yield bytes(lines)
 
 
 def _check_dense(rows: list[stored.Position], position: int) -> None:
