@@ -56,8 +56,8 @@ async def test_tiles_fill_across_levels(log: LogUnderTest) -> None:
     log.appender = log.new_appender()
     object.__setattr__(log.appender.limits, "group_events", 20_000)
     template = event()
-    for _ in range(10):
-        await log.append([replace(template, id=(made := uuid4()), id_text=str(made)) for _ in range(7_000)])
+    for _ in range(35):  # lots that a busy machine builds well within the time a transaction may stand still
+        await log.append([replace(template, id=(made := uuid4()), id_text=str(made)) for _ in range(2_000)])
     log.appender = log.new_appender()
     await log.append(events(3))
     async with transaction(log.pool, reading=True) as connection:
