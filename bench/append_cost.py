@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import cProfile
 import gc
+import json
 import os
 import pstats
 import secrets
@@ -20,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -40,6 +41,7 @@ from tallystick.store.connect import Pool, open_pool, transaction
 
 REDACTION = Redaction(key=b"a key of the benchmark, not secret")
 BATCH = 1000
+PART = 10_000
 BATCH_CALLERS = 4
 SINGLE_CALLERS = 64
 TABLES = [
@@ -149,6 +151,15 @@ async def measure(server: Server, events: int, run: Callable[[], Awaitable[None]
     return Measured(events, seconds, time.process_time() - ours, server.cpu() - database)
 
 
+def bodies_of_today(count: int, *, seed: int = 1) -> list[bytes]:
+    """Return the believable events as if sent as they happen: older ones would all be flagged as back-dated."""
+    start = datetime.now(UTC) - timedelta(hours=3)
+    parts = (
+        believable.events(min(PART, count - at), seed=seed + at, start=start) for at in range(0, count, PART)
+    )
+    return [json.dumps(event, separators=(",", ":")).encode() for part in parts for event in part]
+
+
 def prepared(bodies: list[bytes]) -> list[Prepared]:
     return [prepare(body, redaction=REDACTION, new_id=uuid4) for body in bodies]
 
@@ -213,7 +224,7 @@ async def main(count: int) -> None:
         signer = Signer.open(server.folder / "data", instance="bench.example", random=os.urandom)
         appender = Appender(pool, signer, now=lambda: datetime.now(UTC), random=os.urandom)
         await appender.start()
-        bodies = believable.bodies(count)
+        bodies = bodies_of_today(count)
         print(f"{count:,} events of {sum(map(len, bodies)) / count:.0f} bytes")
         start = time.process_time()
         ready = prepared(bodies)
@@ -224,13 +235,13 @@ async def main(count: int) -> None:
             server, count, lambda: append_all(appender, log, batches, BATCH_CALLERS, receipts=True)
         )
         sizes = await bytes_on_disk(pool)
-        one_by_one = [[event] for event in prepared(believable.bodies(count // 5, seed=2))]
+        one_by_one = [[event] for event in prepared(bodies_of_today(count // 5, seed=2))]
         single = await measure(
             server,
             count // 5,
             lambda: append_all(appender, uuid4(), one_by_one, SINGLE_CALLERS, receipts=True),
         )
-        alone = [[event] for event in prepared(believable.bodies(500, seed=3))]
+        alone = [[event] for event in prepared(bodies_of_today(500, seed=3))]
         one = await measure(server, 500, lambda: append_all(appender, uuid4(), alone, 1, receipts=True))
         text = copy(server, ours, await server.database("text"), "FORMAT text")
         binary = copy(server, ours, await server.database("binary"), "FORMAT binary")
@@ -242,7 +253,7 @@ async def main(count: int) -> None:
         print(f"on disk: {sum(sizes.values()):.0f} bytes an event:", end=" ")
         print(", ".join(f"{name} {size:.0f}" for name, size in sizes.items() if size >= 1))
         if "--profile" in sys.argv:
-            more = [prepared(believable.bodies(BATCH, seed=seed)) for seed in range(10, 30)]
+            more = [prepared(bodies_of_today(BATCH, seed=seed)) for seed in range(10, 30)]
             profile = cProfile.Profile()
             profile.enable()
             await append_all(appender, log, more, BATCH_CALLERS, receipts=True)
