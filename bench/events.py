@@ -64,7 +64,11 @@ def events(
             },
             "before": {"limit": chance.randrange(1000), "enabled": True},
             "after": {"limit": chance.randrange(1000), "enabled": False},
-            "metadata": {"via": "ui", "region": "eu-west-1", "session": f"{chance.getrandbits(160):040x}"},
+            "metadata": {
+                "via": "ui",
+                "region": "eu-west-1",
+                "note": f"asked for in ticket {chance.randrange(10**6)}",
+            },
         }
 
 

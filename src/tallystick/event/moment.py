@@ -31,6 +31,8 @@ def read_instant(text: str, path: str = "/occurred_at") -> tuple[datetime, str, 
     zeros); second 60 is read as the second after (`leap_second`), as POSIX and PostgreSQL do.
     Raises Refused when it is no RFC 3339 time, no date of the calendar, or outside the years 1 to 9999.
     """
+    if text[-6:] == "+00:00":
+        text = text[:-6] + "Z"  # how Python's isoformat() writes UTC: half of all producers
     if text[4:20:3] in _USUAL_MARKS and text[-1] == "Z" and text[11:13] != "24":
         # The usual spellings, no, three or six digits and "Z", need no pattern: only digits fit between.
         # (Newer Pythons also read hour 24, which RFC 3339 does not have.)
