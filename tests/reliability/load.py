@@ -111,6 +111,8 @@ class Writer:
             self.ledger.answers[type(error).__name__] += 1
             return batch
         self.ledger.answers[str(answer.status_code)] += 1
+        if answer.status_code == 408:  # a machine that stood still for a while: nothing was stored, and it says so
+            return batch
         if answer.status_code == 503:
             if not answer.headers.get("retry-after", "").isdigit():
                 self.ledger.violate(f"a 503 without Retry-After: {answer.text[:200]}")

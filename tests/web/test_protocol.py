@@ -85,7 +85,9 @@ async def test_the_second_head_on_a_connection_is_timed_too(address: tuple[str, 
     writer.write(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\n")
     served = b""
     while not served.endswith(b"\r\n0\r\n\r\n"):
-        served += await reader.read(65536)
+        piece = await reader.read(65536)
+        assert piece, "the connection was closed too early"
+        served += piece
     writer.write(b"GET /short HTTP/1.1\r\n")
     answer, seconds = await closed_after(reader, 5)
     assert answer.startswith(b"HTTP/1.1 408")
