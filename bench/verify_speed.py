@@ -89,7 +89,7 @@ def _header(count: int, root: bytes) -> Header:
         end=count,
         size=count,
         created_at="2026-12-01T00:00:00.000000Z",
-        key=SIGNER.verifier.format(),
+        keys=(SIGNER.verifier.format(),),
         checkpoint=Checkpoint(ORIGIN, count, root).sign(SIGNER).format(),
         left=(),
         right=(),

@@ -259,7 +259,7 @@ def change_header(lines: Lines, rng: random.Random) -> None:
             "start",
             "end",
             "size",
-            "key",
+            "keys",
             "checkpoint",
             "left",
             "right",

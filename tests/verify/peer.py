@@ -14,7 +14,7 @@ import rfc8785
 
 from tallystick.formats.jsonl import ExportRow, JsonlWriter
 from tallystick.merkle.checkpoint import Checkpoint
-from tallystick.merkle.keys import SignerKey
+from tallystick.merkle.keys import Cosigner, SignerKey
 from tallystick.merkle.note import encode_base64
 from tallystick.merkle.proof import subtrees
 from tallystick.merkle.tree import root_of
@@ -23,6 +23,7 @@ from tallystick.verify.layout import Header
 ORGANIZATION = "6f1b2c3d-0000-4000-8000-000000000001"
 ORIGIN = f"logs.example.com/o/{ORGANIZATION}"
 SIGNER = SignerKey(ORIGIN, bytes(range(32)))
+CLOCK = Cosigner(SignerKey("logs.example.com/clock", bytes(range(1, 33))), 1_782_864_000)
 SALT, FIELD, SEALED = b"tallystick/salt/1\0", b"tallystick/field/1\0", b"tallystick/sealed/1\0"
 
 
@@ -119,7 +120,7 @@ class PeerLog:
 
     def note(self, size: int | None = None, signer: SignerKey = SIGNER) -> str:
         size = len(self.rows) if size is None else size
-        return Checkpoint(ORIGIN, size, root_of(self.hashes[:size])).sign(signer).format()
+        return Checkpoint(ORIGIN, size, root_of(self.hashes[:size])).sign(signer, CLOCK).format()
 
     def header(self, start: int, end: int, *, filter_text: str = "", signer: SignerKey = SIGNER) -> Header:
         def nodes(first: int, last: int) -> tuple[str, ...]:
@@ -137,7 +138,7 @@ class PeerLog:
             end=end,
             size=size,
             created_at="2026-06-30T00:00:00.000000Z",
-            key=signer.verifier.format(),
+            keys=(signer.verifier.format(), CLOCK.verifier.format()),
             checkpoint=self.note(signer=signer),
             left=nodes(0, start),
             right=nodes(end, size),

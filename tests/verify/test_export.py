@@ -13,10 +13,10 @@ from tallystick.formats.jsonl import ExportRow
 from tallystick.verify.export import QuickCheck, verify_export
 
 from .forgery import FORGERIES, Lines, forged
-from .peer import SIGNER, PeerLog
+from .peer import CLOCK, SIGNER, PeerLog
 
 REPETITIONS = 40
-KEYS = (SIGNER.verifier,)
+KEYS = (SIGNER.verifier, CLOCK.verifier)
 
 
 @pytest.fixture(scope="module")

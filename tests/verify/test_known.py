@@ -17,9 +17,9 @@ from tallystick.verify.export import verify_export
 from tallystick.verify.known import Kept
 from tallystick.verify.receipt import verify_receipt
 
-from .peer import ORIGIN, SIGNER, PeerLog
+from .peer import CLOCK, ORIGIN, SIGNER, PeerLog
 
-KEYS = (SIGNER.verifier,)
+KEYS = (SIGNER.verifier, CLOCK.verifier)
 STRANGER = SignerKey(ORIGIN, bytes(32))
 
 

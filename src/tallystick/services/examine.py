@@ -67,7 +67,7 @@ class Examine:
         """Check every row, tile and head of every log against its proof."""
         standings = await logs.heads(self._reader)
         keys = [self._signer.verifier(self._signer.origin(one.organization_id)) for one in standings[:1]]
-        verify = Verify(self._reader, keys=keys, random=self._random)
+        verify = Verify(self._reader, keys=[*keys, self._signer.clock()], random=self._random)
         return await verify.database(kept=kept, progress=progress)
 
     def _folder(self) -> Iterator[Diagnosis]:

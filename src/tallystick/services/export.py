@@ -68,7 +68,7 @@ class Export:
             end=end,
             size=head.size,
             created_at=instant_text(self._now()),
-            key=self._signer.verifier(origin).format(),
+            keys=(self._signer.verifier(origin).format(), self._signer.clock().format()),
             checkpoint=head.note,
             left=tuple(map(encode_base64, proof.left)),
             right=tuple(map(encode_base64, proof.right)),

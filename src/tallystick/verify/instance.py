@@ -10,15 +10,16 @@ from uuid import UUID
 from msgspec import Struct
 
 from tallystick.errors import AuditError
-from tallystick.merkle.checkpoint import parse_checkpoint
+from tallystick.merkle.checkpoint import PinnedKey, parse_checkpoint
 from tallystick.merkle.keys import VerifierKey
 from tallystick.merkle.note import Verifier, parse_note
 from tallystick.merkle.tlog_proof import HEADER, parse_tlog_proof
-from tallystick.verify.known import Kept, Keys
+from tallystick.verify.known import Kept
 from tallystick.verify.log import LogCheck
 from tallystick.verify.report import Report
 from tallystick.verify.stored import VerbOf
 from tallystick.verify.tables import LogTables
+from tallystick.verify.trust import Keys
 
 
 class Means(Struct, frozen=True):
@@ -67,16 +68,15 @@ def check_of(organization_id: UUID, tables: LogTables, means: Means) -> LogCheck
 
 
 def keys_for(organization_id: UUID, keys: Keys) -> Keys:
-    """Return the keys under the name of this organization's log: one key signs all logs of an instance."""
-    found: list[Verifier] = []
+    """Return `keys` with each log's under the name of this organization's log: one key signs all of an instance."""
+    found: list[Verifier | PinnedKey] = []
     for key in keys:
-        instance, mark, _ = key.name.rpartition("/o/") if isinstance(key, VerifierKey) else ("", "", "")
-        if isinstance(key, VerifierKey) and mark:
-            named = VerifierKey(f"{instance}/o/{organization_id}", key.public_key, key.key_type)
-            if named not in found:
-                found.append(cast(Verifier, named))
-    own = [key for key in keys if not isinstance(key, VerifierKey)]
-    return (*found, *own)
+        if isinstance(key, VerifierKey) and "/o/" in key.name:
+            instance = key.name.rpartition("/o/")[0]
+            key = cast(Verifier, VerifierKey(f"{instance}/o/{organization_id}", key.public_key, key.key_type))
+        if key not in found:
+            found.append(key)
+    return tuple(found)
 
 
 def is_of(kept: Kept, organization_id: UUID) -> bool:

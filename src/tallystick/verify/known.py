@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 from msgspec import Struct
 
 from tallystick.errors import AuditError, Refused, Tampered
-from tallystick.merkle.checkpoint import Checkpoint, PinnedKey, open_checkpoint, parse_checkpoint
-from tallystick.merkle.keys import VerifierKey
-from tallystick.merkle.note import Verifier, parse_note
+from tallystick.merkle.checkpoint import Checkpoint, parse_checkpoint
+from tallystick.merkle.note import parse_note
 from tallystick.merkle.proof import verify_inclusion
 from tallystick.merkle.tlog_proof import HEADER, TlogProof, parse_tlog_proof
 from tallystick.verify.history import History, Milestone
 from tallystick.verify.report import Report
-
-Keys = Sequence[Verifier | PinnedKey]
+from tallystick.verify.trust import Keys, Trust, open_signed
 
 
 class Kept(Struct, frozen=True):
@@ -37,29 +34,6 @@ class Known(Struct, frozen=True):
     checkpoint: Checkpoint
     receipt: TlogProof | None
     signed: bool
-
-
-class Trust(Struct, frozen=True):
-    """Whose signatures count: keys the caller pinned, or for want of them the key the subject itself names."""
-
-    keys: Keys
-    pinned: bool
-
-
-def trust(pinned: Keys, named: str) -> Trust:
-    """Return the pinned keys, or the key that the subject names in its text form.
-
-    Raises Refused when nothing is pinned and the subject names no usable key.
-    """
-    if pinned:
-        return Trust(tuple(pinned), True)
-    return Trust((named_key(named),), False)
-
-
-def named_key(text: str) -> Verifier:
-    """Read a key from its text form; raises Refused when it is none."""
-    # A cached_property is a property to everyone but the type checker.
-    return cast(Verifier, VerifierKey.parse(text))
 
 
 def read_known(kept: Iterable[Kept], trusted: Trust, origin: str, report: Report) -> list[Known]:
@@ -84,7 +58,7 @@ def _open(kept: Kept, trusted: Trust, origin: str) -> Known:
     receipt = parse_tlog_proof(kept.text) if is_receipt else None
     note = receipt.checkpoint if receipt else kept.text
     try:
-        return Known(kept.label, open_checkpoint(note, trusted.keys, origin=origin).checkpoint, receipt, True)
+        return Known(kept.label, open_signed(note, trusted, origin=origin).checkpoint, receipt, True)
     except Refused as error:
         if error.rule != "unknown_key":
             raise
@@ -170,3 +144,6 @@ def note_trust(trusted: Trust, report: Report, known: Sequence[Known]) -> None:
             "that nothing was rolled back or rewritten with the log's own key: no checkpoint or receipt kept "
             "outside was given (--known)"
         )
+
+
+__all__ = ["Kept", "Keys", "Known", "compare", "milestones", "note_trust", "positions", "read_known"]

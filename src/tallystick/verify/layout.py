@@ -33,7 +33,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `filter` is the canonical text of the filter that chose the full rows, "" when all are meant to be full.
     `left` and `right` are the base64 roots of the subtrees over [0, start) and [end, size); `checkpoint` is
-    the signed note of `size` leaves, `key` the verifier key that checks it.
+    the signed note of `size` leaves, `keys` the verifier keys that check it: the log's and its clock's.
     """
 
     format: Literal["tallystick-export"] = FORMAT
@@ -45,7 +45,7 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     end: int
     size: int
     created_at: str
-    key: str
+    keys: tuple[str, ...]
     checkpoint: str
     left: tuple[str, ...]
     right: tuple[str, ...]

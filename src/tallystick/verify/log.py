@@ -8,16 +8,14 @@ from datetime import datetime
 from uuid import UUID
 
 from tallystick.errors import AuditError, Refused
-from tallystick.merkle.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from tallystick.merkle.checkpoint import Checkpoint, parse_checkpoint
 from tallystick.merkle.note import parse_note
 from tallystick.merkle.tlog_proof import HEADER, parse_tlog_proof
 from tallystick.merkle.tree import HASH_BYTES, Frontier
 from tallystick.verify.history import Milestone
 from tallystick.verify.known import (
     Kept,
-    Keys,
     Known,
-    Trust,
     compare,
     milestones,
     note_trust,
@@ -28,6 +26,7 @@ from tallystick.verify.report import Report
 from tallystick.verify.stored import StoredRow, VerbOf, check_row
 from tallystick.verify.tables import Counts, Ids, LogTables
 from tallystick.verify.tree import LogTree, Place, tile_digest
+from tallystick.verify.trust import Keys, open_signed, trust
 
 TILE_BYTES = 256 * HASH_BYTES
 
@@ -54,7 +53,7 @@ class LogCheck:
         self._organization_id = organization_id
         self._tables = tables
         self._verb_of = verb_of
-        self._trusted = Trust(tuple(keys), True)
+        self._trusted = trust(keys)
         self._origin = ""
         self._head = self._open("the head's checkpoint", tables.note, tables.size) if tables.note else None
         self._known: list[Known] = []
@@ -125,8 +124,8 @@ class LogCheck:
         """Open one of the database's own checkpoints: signed by a key of the log, of this log and size."""
         try:
             checkpoint = parse_checkpoint(parse_note(note).text)
-            if self._trusted.keys:
-                checkpoint = open_checkpoint(note, self._trusted.keys).checkpoint
+            if self._trusted.logs:
+                checkpoint = open_signed(note, self._trusted).checkpoint
             if not self._origin:
                 self._origin = checkpoint.origin
             if checkpoint.origin != self._origin or checkpoint.origin.rpartition("/o/")[2] != str(
@@ -183,7 +182,7 @@ class LogCheck:
     def _conclude(self) -> None:
         report = self.report
         note_trust(self._trusted, report, self._known)
-        if not self._trusted.keys:
+        if not self._trusted.logs:
             report.unchecked = "no key of the log was given, so nobody's signature could be checked"
         if self._head is None and not report.violations:
             report.not_proven.append("anything about a log without a checkpoint; it has no event")

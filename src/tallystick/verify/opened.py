@@ -6,21 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tallystick.errors import AuditError, Refused
-from tallystick.merkle.checkpoint import Checkpoint, open_checkpoint
+from tallystick.merkle.checkpoint import Checkpoint
 from tallystick.verify.history import History
-from tallystick.verify.known import (
-    Kept,
-    Keys,
-    Known,
-    Trust,
-    milestones,
-    named_key,
-    positions,
-    read_known,
-    trust,
-)
+from tallystick.verify.known import Kept, Known, milestones, positions, read_known
 from tallystick.verify.layout import Header, read_hashes, read_header
 from tallystick.verify.report import Report
+from tallystick.verify.trust import Keys, Trust, check_named, open_signed, trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +32,7 @@ def open_export(line: bytes, kept: Sequence[Kept], keys: Keys, report: Report) -
     Raises Refused when this is no export, or its header is so damaged that nothing after it can be checked.
     """
     header = read_header(line)
-    trusted = trust(keys, header.key)
+    trusted = trust(keys, header.keys)
     known = read_known(kept, trusted, header.origin, report)
     try:
         history = History(
@@ -65,11 +56,13 @@ def open_export(line: bytes, kept: Sequence[Kept], keys: Keys, report: Report) -
 
 def _checkpoint(header: Header, trusted: Trust, report: Report) -> Checkpoint | None:
     try:
-        checkpoint = open_checkpoint(header.checkpoint, trusted.keys, origin=header.origin).checkpoint
-        open_checkpoint(header.checkpoint, (named_key(header.key),))
+        checkpoint, signed_at, by = open_signed(header.checkpoint, trusted, origin=header.origin)
+        check_named(header.checkpoint, header.keys, by)
     except AuditError as error:
         report.violate("checkpoint", "line 1", f"its checkpoint is not signed as it must be: {error}")
         return None
+    if signed_at:
+        report.facts["signed at"] = signed_at
     if checkpoint.size != header.size:
         report.violate("checkpoint", "line 1", "its checkpoint is of another size than the header says")
         return None

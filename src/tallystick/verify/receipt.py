@@ -10,15 +10,16 @@ from msgspec import UNSET
 from tallystick.errors import AuditError, Refused, Tampered
 from tallystick.event.leaf import read_leaf
 from tallystick.event.projection import organization_of
-from tallystick.merkle.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from tallystick.merkle.checkpoint import Checkpoint, parse_checkpoint
 from tallystick.merkle.note import parse_note
 from tallystick.merkle.proof import verify_inclusion
 from tallystick.merkle.tlog_proof import parse_tlog_proof
 from tallystick.merkle.tree import leaf_hash
-from tallystick.verify.known import Kept, Keys, Trust, note_trust, read_known
+from tallystick.verify.known import Kept, note_trust, read_known
 from tallystick.verify.layout import Line
 from tallystick.verify.report import Report
 from tallystick.verify.row import check_full_line
+from tallystick.verify.trust import Keys, Trust, open_signed, trust
 
 _read_line = msgspec.json.Decoder(Line).decode
 
@@ -37,27 +38,30 @@ def verify_receipt(text: str, *, event: bytes = b"", kept: Sequence[Kept] = (), 
         report.unchecked = f"this is not a receipt: {error}"
         return report
     report.facts |= {"origin": checkpoint.origin, "position": receipt.index, "log size": checkpoint.size}
-    _check_signature(receipt.checkpoint, keys, report)
+    trusted = trust(keys)
+    _check_signature(receipt.checkpoint, trusted, report)
     if event:
         _check_inclusion(event, receipt.index, receipt.hashes, checkpoint, report)
     else:
         report.not_proven.append("which event it is for: the event itself was not given")
-    _compare(checkpoint, Trust(tuple(keys), True), kept, report)
+    _compare(checkpoint, trusted, kept, report)
     return report
 
 
-def _check_signature(note: str, keys: Keys, report: Report) -> None:
-    if not keys:
+def _check_signature(note: str, trusted: Trust, report: Report) -> None:
+    if not trusted.logs:
         report.unchecked = "a receipt names no key: give the log's verifier key to check who signed it"
         return
     try:
-        signed = open_checkpoint(note, keys)
+        checkpoint, signed_at, _ = open_signed(note, trusted)
     except AuditError as error:
         report.violate("checkpoint", "the checkpoint", f"it is not signed as it must be: {error}")
     else:
         report.proven.append(
-            f"its checkpoint of {signed.checkpoint.size} events is signed by {signed.signed_by[0].name}"
+            f"its checkpoint of {checkpoint.size} events is signed by the log {checkpoint.origin}"
         )
+        if signed_at:
+            report.facts["signed at"] = signed_at
 
 
 def _check_inclusion(

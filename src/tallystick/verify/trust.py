@@ -1,0 +1,96 @@
+"""Whose signatures count, and opening a checkpoint by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple, cast
+
+from msgspec import Struct
+
+from tallystick.errors import Refused, Tampered
+from tallystick.merkle.checkpoint import Checkpoint, PinnedKey, SignedCheckpoint, open_checkpoint
+from tallystick.merkle.cosignature import split_cosignature
+from tallystick.merkle.keys import COSIGNATURE, VerifierKey
+from tallystick.merkle.note import Verifier
+
+Keys = Sequence[Verifier | PinnedKey]
+
+
+class Trust(Struct, frozen=True):
+    """The keys whose signatures count: `logs` sign checkpoints, `clocks` cosign when.
+
+    `pinned` tells whether the caller gave the log keys, or the subject named them itself.
+    """
+
+    logs: Keys
+    clocks: tuple[VerifierKey, ...]
+    pinned: bool
+
+
+class Signed(NamedTuple):
+    """A checkpoint with a good signature: when its log's clock says that it was signed ("" = it does not), and the
+    trusted keys that signed, by name and id."""
+
+    checkpoint: Checkpoint
+    at: str
+    by: frozenset[tuple[str, int]]
+
+
+def trust(pinned: Keys, named: Sequence[str] = ()) -> Trust:
+    """Return whom to trust: the pinned keys, and where no log's or no clock's is pinned, those the subject names.
+
+    Raises Refused when a named key cannot be read.
+    """
+    logs, clocks = _apart(pinned)
+    named_logs, named_clocks = _apart([named_key(text) for text in named])
+    return Trust(logs or named_logs, clocks or named_clocks, bool(logs))
+
+
+def named_key(text: str) -> Verifier:
+    """Read a key from its text form; raises Refused when it is none."""
+    # A cached_property is a property to everyone but the type checker.
+    return cast(Verifier, VerifierKey.parse(text))
+
+
+def _apart(keys: Keys) -> tuple[Keys, tuple[VerifierKey, ...]]:
+    clocks = tuple(key for key in keys if isinstance(key, VerifierKey) and key.key_type == COSIGNATURE)
+    return tuple(key for key in keys if key not in clocks), clocks
+
+
+def open_signed(note: str, trusted: Trust, *, origin: str | None = None) -> Signed:
+    """Open a checkpoint, every signature of a trusted key checked.
+
+    Raises what `open_checkpoint` raises, and Tampered when the clock of this log's instance is trusted and did not
+    sign: somebody took the time away.
+    """
+    signed = open_checkpoint(
+        note, trusted.logs, origin=origin, witnesses=cast(Sequence[Verifier], trusted.clocks)
+    )
+    instance = signed.checkpoint.origin.rpartition("/o/")[0]
+    by = frozenset((one.name, one.key_id) for one in (*signed.signed_by, *signed.cosigned_by))
+    for clock in trusted.clocks:
+        if clock.name == f"{instance}/clock" and (clock.name, clock.key_id) not in by:
+            raise Tampered(f"the clock {clock.name} did not sign it", rule="clock")
+    return Signed(signed.checkpoint, _time_of(signed, f"{instance}/clock"), by)
+
+
+def check_named(note: str, named: Sequence[str], by: frozenset[tuple[str, int]]) -> None:
+    """Raise Refused or Tampered unless the keys in `named` all signed the checkpoint and include those in `by`."""
+    keys = [named_key(text) for text in named]
+    logs, clocks = _apart(keys)
+    if not logs:
+        raise Refused("the header names no key of the log", rule="key")
+    signed = open_checkpoint(note, logs, witnesses=cast(Sequence[Verifier], clocks))
+    if len(signed.signed_by) + len(signed.cosigned_by) != len(keys) or by - {
+        (one.name, one.key_id) for one in keys
+    }:
+        raise Tampered("the header does not name the keys that signed its checkpoint", rule="key")
+
+
+def _time_of(signed: SignedCheckpoint, clock: str) -> str:
+    for one in signed.cosigned_by:
+        timed = split_cosignature(one.signature) if one.name == clock else None
+        if timed is not None and timed[0] < 1 << 36:
+            return datetime.fromtimestamp(timed[0], UTC).isoformat().replace("+00:00", "Z")
+    return ""
