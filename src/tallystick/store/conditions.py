@@ -123,14 +123,19 @@ class Conditions:
         return arguments
 
     def asked(self) -> frozenset[str]:
-        """Return the conditions of `matching` in search.sql that something is asked of."""
-        groups = {f"fits_{group}" for group in GROUPS if self.values[f"{group}_actions"] is not None}
-        single = {
+        """Return the conditions in search.sql that something is asked of."""
+        asked = {
             "fits_targets" if name in ("target_types", "target_ids") else f"fits_{name}"
             for name in _SINGLE_PARAMETERS
             if self.values[name] is not None
         }
-        return frozenset(groups | single)
+        for group in GROUPS:
+            if self.values[f"{group}_actions"] is not None:
+                asked.add(f"fits_{group}")
+                asked |= {
+                    f"{term}_{group}" for term, part in _TERMS.items() if self.values[f"{group}_{part}"]
+                }
+        return frozenset(asked)
 
 
 def _cost_of_asking(slots: Sequence[Slot], rows: float, months: int, seen_share: float) -> float:
@@ -391,6 +396,11 @@ def _array_literal(values: Sequence[str]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
+# The terms of `anyof` in search.sql, and the part of a group's parameters that each needs.
+_TERMS = {
+    "of_action": "actions", "of_ref": "refs", "of_type": "types", "of_id": "ids", "of_label": "by_label",
+    "of_nobody": "nobody",
+}  # fmt: skip
 _SINGLE_PARAMETERS = (
     "actions", "not_actions", "verbs", "outcomes", "streams", "workspaces", "not_workspaces", "actor_types", "refs",
     "not_refs", "ips", "not_ips", "request_ids", "not_request_ids", "target_types", "target_ids", "not_target_types",

@@ -141,7 +141,7 @@ class Reader:
         """Return the first `wanted` matching rows after a place, in order, found by `slots`; raises TimeOver."""
         milliseconds = int(max(STATEMENT_SECONDS_MIN, self.seconds_left()) * 1000)
         await self._connection.execute(
-            f"{self._undo}SAVEPOINT probe; {PROBE_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}; "
+            f"{self._undo}SAVEPOINT probe; {PROBE_SETTINGS}; SET LOCAL plan_cache_mode = force_generic_plan; "
             f"SET LOCAL statement_timeout = {milliseconds}"
         )
         self._undo = "ROLLBACK TO SAVEPOINT probe; "  # its settings are not those of what follows

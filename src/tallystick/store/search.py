@@ -37,7 +37,6 @@ SCAN_ROWS_MAX = 4_000
 LOOK_ROWS_MAX = (
     1_000  # rows that are tested one by one against their actors' labels before the directory is read
 )
-PROBE_ROWS_FEW = 3_000  # matching rows that are looked up in all months at once
 
 
 @dataclass(frozen=True)
@@ -219,14 +218,17 @@ class Walk:
     def _rows_to_scan(self, months: list[Month]) -> float:
         """Return how many rows a walk must read to fill the page, or to reach its end."""
         within = sum(month.rows_within(self._query.since, self._query.until) for month in months)
-        missing = max(1, self._wanted - len(self._found))
+        missing = self._missing()
         return min(within + SCAN_ROWS_FIRST, (missing + 2 * missing**0.5) / self._share())
 
     def _are_few(self, months: list[Month]) -> bool:
-        """Tell whether the index may look up the matches of all these months at once."""
+        """Tell whether so few events of all these months match that the page needs them all, or nearly."""
         is_known = self._conditions.exact_share or self._rows_seen > 0
-        rows = sum(month.rows for month in months)
-        return bool(self._conditions.slots) and is_known and rows * self._share() <= PROBE_ROWS_FEW
+        expected = sum(month.rows for month in months) * self._share()
+        return bool(self._conditions.slots) and is_known and expected <= 2 * self._missing()
+
+    def _missing(self) -> int:
+        return max(1, self._wanted - len(self._found))
 
     def _in_order(self, months: list[Month]) -> list[Month]:
         """Return the months that may hold an event of the page, those with its first events first."""

@@ -10,8 +10,9 @@ from typing import Any
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_0-9]+)")
 _PIECE = re.compile(r"\{([a-z_]+?)(?:_((?:word|slot)\d|persons|never))?\}")
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
-# Lists of conditions, from which those that nothing is asked of may be left out.
-_LISTS = ("matching", "hits")
+# Lists of conditions, from which those that nothing is asked of may be left out: what joins them, and what an empty
+# list means.
+_LISTS = {"matching": (" AND ", "true"), "hits": (" AND ", "true"), "anyof_terms": (" OR ", "false")}
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ def assemble(pieces: Mapping[str, str], name: str, *, only: Set[str] | None = No
     """Return the statement `name` with the pieces it names put in and its parameters numbered.
 
     `{piece}` stands for another piece; in `{anyof_word1}` the piece `anyof` is put in with `word1` in place of
-    its own `{g}` or `{s}`. With `only`, of the conditions in `matching` and `hits` just those named in it are put
-    in; the others must be without effect. No value ever becomes part of the text.
+    its own `{g}` or `{s}`. With `only`, of the conditions in a list (`matching`, `hits`, `anyof_terms`) just those
+    named in it are put in; the others must be without effect. No value ever becomes part of the text.
     """
     text = _Assembly(pieces, only).expand(name, "")
     names: list[str] = []
@@ -54,8 +55,9 @@ class _Assembly:
             _COMMENT.sub("", self._pieces[name] + "\n").replace("{g}", prefix).replace("{s}", prefix).strip()
         )
         if name in _LISTS and self._only is not None:
+            joint, nothing = _LISTS[name]
             wanted = [token for token in re.findall(r"\{[a-z_0-9]+\}", text) if token[1:-1] in self._only]
-            text = " AND ".join(wanted) or "true"
+            text = joint.join(wanted) or nothing
         return _PIECE.sub(self._put_in, text)
 
     def _put_in(self, match: re.Match[str]) -> str:

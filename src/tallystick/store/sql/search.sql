@@ -1,26 +1,49 @@
 -- Parameters are named, `:name`; store/statement.py numbers them. `{name}` puts in another statement of this file.
 
+-- of_action --
+-- Its action is one that a word is part of.
+a.action = ANY (:{g}_actions::text[])
+
+-- of_ref --
+-- Its actor is one that is known by the text.
+a.actor_ref = ANY (:{g}_refs::uuid[])
+
+-- of_type --
+-- Its main target is of a type that the word is part of.
+a.target_type = ANY (:{g}_types::text[])
+
+-- of_id --
+-- One of its targets has the word as its id.
+a.target_id = ANY (:{g}_ids::text[]) OR (a.more_targets <> '{}' AND (
+    SELECT true FROM generate_series(2, cardinality(a.more_targets), 2) AS n
+    WHERE a.more_targets[n] = ANY (:{g}_ids::text[]) LIMIT 1))
+
+-- of_label --
+-- Its actor is known by a label with the text in it: where too many are, each row asks for its own actor.
+(:{g}_by_label::boolean AND a.actor_ref <> ALL (:nobody::uuid[]) AND (
+    SELECT true FROM subject_labels l, unnest(:{g}_texts::text[]) AS t (text)
+    WHERE l.organization_id = :organization AND l.ref = a.actor_ref AND strpos(l.label, t.text) > 0 LIMIT 1))
+
+-- of_nobody --
+-- Its actor has no id and is nobody in particular: the name and e-mail of the row itself count, A-Z folded.
+(a.actor_ref = ANY (:{g}_nobody::uuid[]) AND (
+    SELECT true FROM (SELECT convert_from(a.opening, 'UTF8')::json AS values) o,
+        unnest(:{g}_texts::text[]) AS t (text)
+    WHERE strpos(lower((o.values ->> 'actor/name') COLLATE "C"), t.text) > 0
+        OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0 LIMIT 1))
+
 -- anyof --
--- One free word, or the wanted persons: a row fits by its action, its actor, its main target's type or the id of a
--- target. NULL actions =
--- no such condition. Persons come as refs; as texts to look for among all their labels when there are too many; and
--- actors without an id, who are nobody in particular, by the name and e-mail of the row itself, A-Z folded.
-(:{g}_actions::text[] IS NULL
-    OR a.action = ANY (:{g}_actions::text[])
-    OR a.actor_ref = ANY (:{g}_refs::uuid[])
-    OR a.target_type = ANY (:{g}_types::text[])
-    OR a.target_id = ANY (:{g}_ids::text[])
-    OR (a.more_targets <> '{}' AND (
-        SELECT true FROM generate_series(2, cardinality(a.more_targets), 2) AS n
-        WHERE a.more_targets[n] = ANY (:{g}_ids::text[]) LIMIT 1))
-    OR (:{g}_by_label::boolean AND a.actor_ref <> ALL (:nobody::uuid[]) AND (
-        SELECT true FROM subject_labels l, unnest(:{g}_texts::text[]) AS t (text)
-        WHERE l.organization_id = :organization AND l.ref = a.actor_ref AND strpos(l.label, t.text) > 0 LIMIT 1))
-    OR (a.actor_ref = ANY (:{g}_nobody::uuid[]) AND (
-        SELECT true FROM (SELECT convert_from(a.opening, 'UTF8')::json AS values) o,
-            unnest(:{g}_texts::text[]) AS t (text)
-        WHERE strpos(lower((o.values ->> 'actor/name') COLLATE "C"), t.text) > 0
-            OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0 LIMIT 1)))
+-- One free word, or the wanted persons: one of these must hold. NULL actions = no such condition.
+(:{g}_actions::text[] IS NULL OR {anyof_terms_{g}})
+
+-- anyof_terms --
+-- The ways in which a word or a person fits.
+{of_action_{g}}
+OR {of_ref_{g}}
+OR {of_type_{g}}
+OR {of_id_{g}}
+OR {of_label_{g}}
+OR {of_nobody_{g}}
 
 -- fits_actions --
 -- Its action is one of these.
