@@ -65,7 +65,9 @@ class Server:
         """Return a client that sends `key` (the admin's when not given, none at all for None)."""
         headers = {} if key is None else {"Authorization": f"Bearer {key or self.admin_key}"}
         # Reading the certificates of the world takes longer than most requests here.
-        made = httpx2.Client(base_url=self.url, headers=headers, timeout=REQUEST_SECONDS, verify=False, **more)
+        made = httpx2.Client(
+            base_url=self.url, headers=headers, timeout=REQUEST_SECONDS, verify=False, **more
+        )
         self._clients.append(made)
         return made
 

@@ -111,7 +111,8 @@ class Writer:
             self.ledger.answers[type(error).__name__] += 1
             return batch
         self.ledger.answers[str(answer.status_code)] += 1
-        if answer.status_code == 408:  # a machine that stood still for a while: nothing was stored, and it says so
+        # 408 is for a machine that stood still for a while: nothing was stored, and the answer says so.
+        if answer.status_code == 408:
             return batch
         if answer.status_code == 503:
             if not answer.headers.get("retry-after", "").isdigit():
