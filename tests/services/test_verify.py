@@ -69,7 +69,12 @@ class Scene:
 
 def verify_bytes(dump: bytes, log: LogUnderTest, kept: list[Kept], *, keys: bool = True) -> Report:
     pieces = [dump[at : at + 65_536] for at in range(0, len(dump), 65_536)]
-    means = Means(verb_of=verb_of, secret=os.urandom(32), keys=(log.verifier, log.signer.clock()) if keys else (), kept=kept)
+    means = Means(
+        verb_of=verb_of,
+        secret=os.urandom(32),
+        keys=(log.verifier, log.signer.clock()) if keys else (),
+        kept=kept,
+    )
     return verify_dump(lambda: iter(pieces), means)
 
 
@@ -450,7 +455,9 @@ def cut(lines: list[bytes], rows: list[tuple[int, str, list[str]]], rng: random.
 
 def difference(dump: bytes, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
     """Return the lines that were edited, for the message of a failing test."""
-    return [(one[:300], other[:300]) for one, other in zip(dump.split(b"\n"), lines, strict=False) if one != other][:2]
+    return [
+        (one[:300], other[:300]) for one, other in zip(dump.split(b"\n"), lines, strict=False) if one != other
+    ][:2]
 
 
 async def test_every_edit_of_a_dump_is_found(scene: Scene) -> None:
