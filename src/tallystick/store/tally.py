@@ -26,6 +26,7 @@ FACET_ROWS_MAX = 10_000
 FACET_TOP = 20
 TALLY_SECONDS = 1.0
 EXACT_SECONDS = 6.0
+ONE_BUCKET = timedelta(days=50_000)
 FACETS = ("action", "outcome", "actor_type", "workspace", "stream", "verb", "target_type")
 
 _TOP_TERMS = assemble(load("search"), "top_terms")
@@ -83,7 +84,7 @@ class Tally:
             if known is not None:
                 return Count(known, True) if exact or known <= COUNT_MAX else Count(COUNT_MAX, False)
             if task.is_rolled_up():
-                total = sum((await task.rolled_up(HOUR)).values())
+                total = sum((await task.rolled_up(ONE_BUCKET)).values())
                 return Count(total, True) if exact or total <= COUNT_MAX else Count(COUNT_MAX, False)
             total = 0
             task.wanted = ROWS_MAX if exact else COUNT_MAX + 1
