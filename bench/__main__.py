@@ -17,7 +17,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "event": ("bench.event_cost",),
     "append": ("bench.append_cost",),
     "ingest": ("bench.ingest",),
-    "behind": ("bench.append_behind",),
     "search": ("bench.search_speed",),
     "verify": ("bench.verify_speed",),
     "ocsf": ("bench.ocsf_speed",),
