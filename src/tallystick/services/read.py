@@ -30,6 +30,7 @@ from tallystick.store.search import Search, Wanted
 from tallystick.store.tally import Tally
 
 FEED_LIMIT_MAX = 1_000
+HISTOGRAM_SPAN_MAX = timedelta(days=20 * 365)  # one wrong clock must not make every bar a century wide
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -112,7 +113,8 @@ class Read:
     async def histogram(self, principal: Principal, query: Query) -> dict[str, Any]:
         """Return events by time: `buckets` of `bucket_seconds` from `from` to `to`, success apart from the rest.
 
-        Without a start the histogram begins with the log, without an end it reaches to now. `exact` is False when
+        Without a start the histogram begins with the first event of the last twenty years, without an end it reaches
+        to now. `exact` is False when
         time ran out: buckets before `counted_back_to` are not complete.
         """
         since, until = await self._span(principal, query)
@@ -190,11 +192,22 @@ class Read:
 
     async def _span(self, principal: Principal, query: Query) -> tuple[datetime, datetime]:
         """Return the time that a histogram of `query` shows."""
-        until = query.until or max(self._now(), query.since or self._now()) + timedelta(microseconds=1)
-        since = query.since
-        if since is None:
-            since = await self._tally.begins_at(principal.organization_id) or until - timedelta(days=1)
+        now = self._now()
+        until = query.until or max(now, query.since or now) + timedelta(microseconds=1)
+        since = (
+            query.since
+            or await self._begins_at(principal, now - HISTOGRAM_SPAN_MAX)
+            or until - timedelta(days=1)
+        )
         return min(since, until), until
+
+    async def _begins_at(self, principal: Principal, earliest: datetime) -> datetime | None:
+        """Return when the first event that the principal may see occurred; claims before `earliest` do not count."""
+        if principal.workspace is None:
+            return await self._tally.begins_at(principal.organization_id, earliest)
+        first = Query(since=earliest, order="oldest", limit=1)
+        found = await self._search.page(Wanted(principal.organization_id, principal.workspace, first))
+        return found.events[0].occurred_at if found.events else None
 
 
 def _as_it_was(query: Query, place: Place) -> Query:

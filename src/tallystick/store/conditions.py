@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 from uuid import UUID
 
+from tallystick.errors import Refused
 from tallystick.event.model import ACTOR_TYPES, ACTORS_WITHOUT_ID
 from tallystick.query.filters import ORGANIZATION_LEVEL, WORDS_MAX
 from tallystick.query.model import Clause, Query
@@ -24,6 +25,7 @@ from tallystick.store.statement import assemble
 from tallystick.store.trigrams import trigrams
 
 PEOPLE_MAX = 1_000  # labels one text may match before persons are tested row by row instead
+ENTRIES_MAX = 20_000  # dictionary entries that one query may fit
 SLOT_VALUES_MAX = 2_000  # values of one filter that the facet index is asked for
 SLOTS_MAX = 3
 SLOTS_TRIED = 6
@@ -195,6 +197,7 @@ async def read_dictionary(
     persons = bool(words) or any(c.key == "user" for c in clauses)
     arguments = {
         "organization": organization_id,
+        "entries_max": ENTRIES_MAX + 1,
         "whole_kinds": whole,
         "exact_kinds": [kind for kind, _ in exact],
         "exact_values": [value for _, value in exact],
@@ -204,7 +207,15 @@ async def read_dictionary(
         "subject_types": list(ACTOR_TYPES),
         "subject_ids": sorted({value for c in clauses if c.key == "actor_id" for value in c.values}),
     }
-    return Dictionary(await connection.fetch(_RESOLVE.text, *_RESOLVE.arguments(arguments)))
+    rows = await connection.fetch(_RESOLVE.text, *_RESOLVE.arguments(arguments))
+    if sum(row["what"] == "term" for row in rows) > ENTRIES_MAX:
+        raise Refused(
+            f"This search fits more than {ENTRIES_MAX:,} different actions or other values, too many to look up. "
+            "Write a longer text.",
+            path="/action" if texts else "/q",
+            rule="filter",
+        )
+    return Dictionary(rows)
 
 
 async def read_people(

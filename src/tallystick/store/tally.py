@@ -30,7 +30,7 @@ ONE_BUCKET = timedelta(days=50_000)
 FACETS = ("action", "outcome", "actor_type", "workspace", "stream", "verb", "target_type")
 
 _TOP_TERMS = assemble(load("search"), "top_terms")
-_FIRST_MONTH = assemble(load("search"), "first_month")
+_BEGINS_AT = assemble(load("search"), "begins_at")
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,10 @@ class Tally:
             values = {name: _top(counter) for name, counter in counters.items()}
             return Facets(values, FACET_ROWS_MAX - task.wanted, task.wanted <= 0 or task.stopped)
 
-    async def begins_at(self, organization_id: UUID) -> datetime | None:
-        """Return the first instant of the month in which a log received its first event, None before that."""
+    async def begins_at(self, organization_id: UUID, earliest: datetime) -> datetime | None:
+        """Return the first hour not before `earliest` in which an event of the log occurred, None without one."""
         async with transaction(self._pool, reading=True) as connection:
-            return await connection.fetchval(_FIRST_MONTH.text, organization_id)
+            return await connection.fetchval(_BEGINS_AT.text, organization_id, earliest)
 
     async def _begin(
         self,

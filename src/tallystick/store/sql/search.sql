@@ -245,24 +245,25 @@ SELECT a.position, a.occurred_at, a.leaf, a.opening FROM {by_facet}
 ORDER BY a.occurred_at, a.position LIMIT :wanted
 
 -- resolve --
--- In one snapshot: the size of the log, its months, and the dictionary's entries for the values that are asked for.
+-- In one snapshot: the size of the log, its months, and the dictionary's entries for the values that are asked for, no
+-- more than :entries_max of each sort.
 -- what = size | month | term | nobody | subject
 SELECT 'size' AS what, '' AS kind, '' AS value, h.size AS events, NULL::uuid AS ref, NULL::timestamptz AS month
 FROM log_head h WHERE h.organization_id = :organization
 UNION ALL
 SELECT 'month', '', '', m.first_position, NULL, m.month FROM log_months m WHERE m.organization_id = :organization
 UNION ALL
-SELECT 'term', t.kind, t.value, t.events, NULL, NULL FROM terms t
-WHERE t.organization_id = :organization AND t.kind = ANY (:whole_kinds::text[])
+(SELECT 'term', t.kind, t.value, t.events, NULL, NULL FROM terms t
+WHERE t.organization_id = :organization AND t.kind = ANY (:whole_kinds::text[]) LIMIT :entries_max)
 UNION ALL
 SELECT 'term', t.kind, t.value, t.events, NULL, NULL
 FROM unnest(:exact_kinds::text[], :exact_values::text[]) AS e (kind, value)
 JOIN terms t ON t.organization_id = :organization AND t.kind = e.kind AND t.value = e.value
 UNION ALL
-SELECT 'term', t.kind, t.value, t.events, NULL, NULL FROM terms t
+(SELECT 'term', t.kind, t.value, t.events, NULL, NULL FROM terms t
 WHERE t.organization_id = :organization AND t.kind = ANY (:text_kinds::text[])
     AND (SELECT true FROM unnest(:texts::text[]) AS w (text)
-        WHERE strpos(lower(t.value COLLATE "C"), w.text) > 0 LIMIT 1)
+        WHERE strpos(lower(t.value COLLATE "C"), w.text) > 0 LIMIT 1) LIMIT :entries_max)
 UNION ALL
 SELECT 'nobody', '', '', 0, s.ref, NULL FROM subjects s
 WHERE s.organization_id = :organization AND s.type = ANY (:nobody_types::text[]) AND s.id = ''
@@ -353,9 +354,9 @@ SELECT k.kind, t.value, t.events FROM unnest(:kinds::text[]) AS k (kind), LATERA
     SELECT t.value, t.events FROM terms t WHERE t.organization_id = :organization AND t.kind = k.kind
     ORDER BY t.events DESC, t.value LIMIT :top) t
 
--- first_month --
--- When the month began in which a log received its first event.
-SELECT min(m.month) FROM log_months m WHERE m.organization_id = :organization
+-- begins_at --
+-- The first hour not before :earliest in which an event of the log occurred.
+SELECT min(c.hour) FROM event_counts c WHERE c.organization_id = :organization AND c.hour >= :earliest
 
 -- follow --
 -- Rows in the order of positions, each with whether it matches; only those that do bring their content.
