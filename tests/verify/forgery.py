@@ -218,12 +218,12 @@ def bare_without_record(lines: Lines, rng: random.Random) -> None:
 
 
 def erase_without_record(lines: Lines, rng: random.Random) -> None:
-    _erase(pick(lines, rng), rng)
+    erase(pick(lines, rng), rng)
 
 
 def fake_after_erasure(lines: Lines, rng: random.Random) -> None:
     line = pick(lines, rng)
-    path = _erase(line, rng)
+    path = erase(line, rng)
     line["opening"][path] = "fake"
     if rng.random() < 0.5:
         line["seed"][path] = url64(rng.randbytes(16))
@@ -232,7 +232,7 @@ def fake_after_erasure(lines: Lines, rng: random.Random) -> None:
     line["opening"] = dict(sorted(line["opening"].items()))
 
 
-def _erase(line: Any, rng: random.Random) -> str:
+def erase(line: Any, rng: random.Random) -> str:
     seed = bytes.fromhex(line["seed"])
     opening, path = line["opening"], rng.choice(list(line["opening"]))
     name = path.encode()

@@ -115,7 +115,7 @@ class _ExportCheck:
             self._take_with_care(block)
             return
         self._opened.history.add(quick.leaf_hashes)
-        self._line_number += block.count(b"\n")
+        self._line_number += quick.lines
         self._position = quick.end
         self._events += quick.events
         self._bare += quick.bare

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from tallystick.errors import Refused, Tampered
-from tallystick.event.leaf import ERASED, VERSION
+from tallystick.event.leaf import VERSION
 from tallystick.verify.layout import LEAF_AT, LEAF_KEY, FullLine, Line, bare_line, read_bare
 from tallystick.verify.readable import readable
 from tallystick.verify.reseal import sealed_digest, seed_of
@@ -41,13 +41,14 @@ class Source(NamedTuple):
 class Block(NamedTuple):
     """Lines that are all right in themselves: leaf hashes of positions [start, end), and the times at both ends.
 
-    `events` and `bare` count positions in full and as hashes; the times are "" when no event is in full.
+    `lines` counts lines, `events` and `bare` positions in full and as hashes; the times are "" without an event.
     """
 
     start: int
     end: int
     first_received_at: str
     last_received_at: str
+    lines: int
     events: int
     bare: int
     leaf_hashes: list[bytes]
@@ -85,6 +86,7 @@ def _follow(before: Block | None, after: Block | None) -> Block | None:
         after.end,
         before.first_received_at or after.first_received_at,
         after.last_received_at or before.last_received_at,
+        before.lines + after.lines,
         before.events + after.events,
         before.bare + after.bare,
         before.leaf_hashes + after.leaf_hashes,
@@ -98,8 +100,7 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
     leaf_hashes: list[bytes] = []
     written: list[bytes] = []
     for line in lines:
-        if line.position != position:
-            return None
+        # A line of another position than expected differs from what is written here.
         leaf, opening, seed = line.leaf, line.opening, line.seed
         if leaf is UNSET or opening is UNSET or not isinstance(seed, str):
             if not filtered:
@@ -109,7 +110,7 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
             leaf_hashes += hashes
             position += len(hashes)
             continue
-        if leaf.origin != origin or leaf.received_at < last or leaf.v != VERSION or ERASED in opening:
+        if leaf.origin != origin or leaf.received_at < last or leaf.v != VERSION:
             return None
         again = _encode(
             FullLine(position, readable(leaf, opening, position, organization), opening, seed, leaf)
@@ -125,4 +126,4 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
     written.append(b"")
     if b"\n".join(written) != block:
         return None
-    return Block(start, position, first, last, events, position - start - events, leaf_hashes)
+    return Block(start, position, first, last, len(lines), events, position - start - events, leaf_hashes)
