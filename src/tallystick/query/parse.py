@@ -157,7 +157,10 @@ class _Reading:
 
     def _language(self, text: str, filter: Filter, name: str) -> None:
         check_text(text, name, filter.characters_max)
-        for term in read_terms(text, name):
+        terms = read_terms(text, name)
+        if not terms:
+            raise refusal(name, "there is nothing in it. Leave it out, or write what to search for.")
+        for term in terms:
             if not term.key:
                 self._word(term, name)
             elif term.key == "created":
