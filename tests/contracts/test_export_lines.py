@@ -13,10 +13,10 @@ from contracts.conftest import Seeded
 from contracts.seed import ACTIONS
 from ocsf.validity import errors
 from postgres import Database, Pools
-from services.appending import LOG, LogUnderTest, events
+from services.appending import LOG, Faults, LogUnderTest, events, faulty
 from services.conftest import clock as clock
 from services.conftest import log as log
-from tallystick.errors import Forbidden, Tampered
+from tallystick.errors import Forbidden, Tampered, TryLater
 from tallystick.ocsf import Version, View, agrees, leaf_hash_of
 from tallystick.query.model import Query
 from tallystick.services.access import EXPORT, READ, Principal
@@ -130,3 +130,21 @@ def test_as_langfuse_rows(seeded: Seeded) -> None:
             assert f"{row['resourceType']}.{row['action']}" == event["action"]
         else:
             assert row["action"] == event["action"]
+
+
+@pytest.mark.parametrize(("times", "survives"), [(1, True), (4, True), (5, False)])
+async def test_a_database_away_for_a_moment(log: LogUnderTest, times: int, survives: bool) -> None:
+    """A restart of the database must not end a pull of an hour; one that stays away must not look like the end."""
+    await log.append(events(30))
+    faults = Faults(at="BEGIN")
+    export = LineExport(faulty(log.pool, faults), log.signer, product_version="0", pause_seconds_max=0)
+    principal = Principal(organization_id=LOG, key_id="k", name="k", permissions=frozenset({EXPORT}))
+    stream = await export.ocsf(principal, Query(), version="1.1.0", view="default")
+    faults.times = times
+    if survives:
+        lines = b"".join([piece async for piece in stream]).splitlines()
+        assert [json.loads(line)["metadata"]["sequence"] for line in lines] == list(range(30))
+    else:
+        with pytest.raises(TryLater):
+            async for _ in stream:
+                pass

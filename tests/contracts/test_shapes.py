@@ -15,7 +15,7 @@ from ocsf.operations import event, target
 from ocsf.random_events import ACTIONS, events
 from tallystick.catalogue.products import mistral_target_types, operations
 from tallystick.services.contracts.anthropic import anthropic_item
-from tallystick.services.contracts.mistral import mistral_item, target_type, types_that_may_be
+from tallystick.services.contracts.mistral import mistral_item, target_type, ways_to
 from tallystick.services.contracts.openai import RESERVED, actor_ids, openai_item
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -159,13 +159,20 @@ def test_a_key_in_a_session_is_the_session() -> None:
     assert (actor_ids(in_session), actor_ids(with_key)) == (("u",), ("c", "u"))
 
 
-def test_mistral_narrows_no_further_than_it_shows() -> None:
-    """A type left out of the search would hide events that the contract shows under the wanted type."""
-    known = ["api_key", "API_KEY", "apiKey", "widget", "workspace", "dataset", "Frobnicator"]
+def test_mistral_finds_exactly_what_it_shows() -> None:
+    """A way that leaves an event out would hide it from the type it is shown under."""
+    kinds = ["api_key", "API_KEY", "apiKey", "widget", "workspace", "dataset", "Frobnicator"]
+    actions = ["api_key.create", "workspace.create", "nothing.known", *operations("mistral")[:40]]
     for wanted in mistral_target_types():
-        narrowed = types_that_may_be([wanted], known)
-        for action in ("api_key.create", "workspace.create", "nothing.known", *operations("mistral")[:40]):
-            for kind in known:
-                shown = target_type(event(action, targets=[target(kind, "t")]))
-                assert shown != wanted or kind in narrowed, (wanted, action, kind)
-            assert "" in narrowed
+        ways = ways_to([wanted], kinds, actions)
+        for action in actions:
+            for kind in (*kinds, None):
+                targets = [] if kind is None else [target(kind, "t")]
+                shown = target_type(event(action, targets=targets))
+                assert (shown == wanted) == any(fits(clauses, kind or "", action) for clauses in ways)
+
+
+def fits(clauses: Any, kind: str, action: str) -> bool:
+    """Tell whether an event with one target of `kind` fits all clauses."""
+    values = {"target_type": kind, "action": f"^{action.lower()}$"}
+    return all(values[clause.key] in clause.values for clause in clauses)

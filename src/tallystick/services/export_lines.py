@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import json
 from msgspec.structs import replace
 
-from tallystick.errors import Tampered
+from tallystick.errors import Tampered, TryLater
 from tallystick.event.render import render as render_event
 from tallystick.ocsf import Version, View, render
 from tallystick.query.model import Query, filters_of
@@ -24,6 +24,8 @@ from tallystick.store import logs
 from tallystick.store.connect import Pool, transaction
 
 _YIELD_EVERY = 64  # events rendered before other tasks get a turn: two or three milliseconds
+ATTEMPTS_MAX = 5  # at rows that the database does not give; then the export is broken off
+PAUSE_SECONDS_MAX = 5.0
 _ENCODER = json.Encoder()
 
 
@@ -33,7 +35,15 @@ Shape = Callable[[dict[str, Any], bytes], dict[str, Any]]
 class LineExport:
     """Exports logs as OCSF or in Langfuse's shape; `reader` is a pool of any role that may read, `product_version` ours."""
 
-    def __init__(self, reader: Pool, signer: Signer, *, product_version: str) -> None:
+    def __init__(
+        self,
+        reader: Pool,
+        signer: Signer,
+        *,
+        product_version: str,
+        pause_seconds_max: float = PAUSE_SECONDS_MAX,
+    ) -> None:
+        self._pause_seconds_max = pause_seconds_max
         self._pool = reader
         self._signer = signer
         self._product_version = product_version
@@ -88,17 +98,28 @@ class LineExport:
         following: asyncio.Task[list[stored.Position]] | None = None
         try:
             while position < end:
-                rows = await (following or stored.chunk(self._pool, selection, position, end))
+                rows = await (following or self._chunk(selection, position, end))
                 _check_dense(rows, position)
                 position += len(rows)
                 # The database reads the next rows while these are rendered.
-                following = asyncio.create_task(stored.chunk(self._pool, selection, position, end))
+                following = (
+                    asyncio.create_task(self._chunk(selection, position, end)) if position < end else None
+                )
                 async for lines in _shaped(rows, shape):
                     yield lines
         finally:
             if following is not None:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
+
+    async def _chunk(self, selection: stored.Selection, position: int, end: int) -> list[stored.Position]:
+        """Read the next rows; a database that is away for a moment does not end a pull of an hour."""
+        for _ in range(ATTEMPTS_MAX - 1):
+            try:
+                return await stored.chunk(self._pool, selection, position, end)
+            except TryLater as error:
+                await asyncio.sleep(min(error.retry_after_seconds, self._pause_seconds_max))
+        return await stored.chunk(self._pool, selection, position, end)
 
 
 async def _shaped(rows: list[stored.Position], shape: Shape) -> AsyncIterator[bytes]:

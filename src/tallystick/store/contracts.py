@@ -9,22 +9,24 @@ from uuid import UUID
 
 from tallystick.event.canonical import canonical_text
 from tallystick.event.model import ACTOR_TYPES
+from tallystick.store.append import array_literal
 from tallystick.store.conditions import conditions_of, person_texts, read_dictionary, read_people
 from tallystick.store.connect import Pool, transaction
 from tallystick.store.months import FOREVER, NEVER
 from tallystick.store.queries import load
-from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key, plan_mode
+from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key
 from tallystick.store.search import Wanted
 from tallystick.store.statement import Statement, assemble
+from tallystick.store.trigrams import trigrams
 
 _PIECES = {**load("search"), **load("contracts")}
-_WALK = {order: assemble(_PIECES, f"walk_{order}") for order in ("newest", "oldest")}
 _SUBJECTS = assemble(_PIECES, "subjects_with")
 _PLACE = assemble(_PIECES, "place_of")
-_TARGET_TYPES = assemble(_PIECES, "target_types")
+_KNOWN_AS = assemble(_PIECES, "subjects_known_as")
+_VALUES = assemble(_PIECES, "values_of")
 _WITHIN = assemble(_PIECES, "within_time")
 _FROM = assemble(_PIECES, "from_time")
-TARGET_TYPES_MAX = 5_000
+VALUES_MAX = 5_000
 # Both in order of the time index: nothing is gained by any other plan, and much can be lost.
 _IN_ORDER = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_indexscan = on"
 
@@ -32,7 +34,6 @@ _IN_ORDER = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET
 class Subject(NamedTuple):
     """One actor of a log."""
 
-    ref: UUID
     type: str
     id: str
 
@@ -55,21 +56,32 @@ async def subjects_with(pool: Pool, organization_id: UUID, ids: Sequence[str]) -
     return [Subject(*row) for row in rows]
 
 
-async def target_types(pool: Pool, organization_id: UUID) -> list[str] | None:
-    """Return every type that a main target of this log has; None when there are over 5,000."""
-    arguments = {"organization": organization_id, "most": TARGET_TYPES_MAX}
+async def subjects_known_as(pool: Pool, organization_id: UUID, labels: Sequence[str]) -> list[Subject]:
+    """Return the actors with an id that were seen with one of `labels` (in lower case) as id, name or e-mail."""
+    arguments = {
+        "organization": organization_id,
+        "labels": list(labels),
+        "trigrams": [array_literal(trigrams(label)) for label in labels],
+    }
     async with transaction(pool, reading=True) as connection:
-        rows = await connection.fetch(_TARGET_TYPES.text, *_TARGET_TYPES.arguments(arguments))
-    return [row["value"] for row in rows] if len(rows) <= TARGET_TYPES_MAX else None
+        await connection.execute(SETTINGS)
+        rows = await connection.fetch(_KNOWN_AS.text, *_KNOWN_AS.arguments(arguments))
+    return [Subject(*row) for row in rows]
 
 
-async def walk(
-    pool: Pool, wanted: Wanted, *, actors: Sequence[UUID], credentials: Sequence[str], size: int
-) -> list[Found]:
-    """Return a page of events that match and were done by one of `actors` or with one of `credentials`.
+async def values_of(pool: Pool, organization_id: UUID, kind: str) -> list[str] | None:
+    """Return every value of `kind` (action, target_type, …) that an event of this log has; None when over 5,000."""
+    arguments = {"organization": organization_id, "kind": kind, "most": VALUES_MAX}
+    async with transaction(pool, reading=True) as connection:
+        rows = await connection.fetch(_VALUES.text, *_VALUES.arguments(arguments))
+    return [row["value"] for row in rows] if len(rows) <= VALUES_MAX else None
 
-    `credentials` are looked for in every leaf on the way, which takes about a second for a million rows; the
-    reader's time-out ends it, as TryLater. `size` is the size of the log the pages are made from.
+
+async def walk(pool: Pool, wanted: Wanted, *, credentials: Sequence[str], size: int) -> list[Found]:
+    """Return a page of events that match and were done by persons with one of `credentials`.
+
+    They are looked for in every leaf on the way, which takes a second or two for a million rows; the reader's
+    time-out ends it, as TryLater. `size` is the size of the log the pages are made from.
     """
     query, organization_id = wanted.query, wanted.organization_id
     newest = query.order == "newest"
@@ -81,9 +93,9 @@ async def walk(
         conditions = conditions_of(query, dictionary, workspace=wanted.workspace, people=people)
         if conditions.impossible:
             return []
-        await connection.execute(f"{_IN_ORDER}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}")
+        await connection.execute(_IN_ORDER)
         arguments: dict[str, Any] = {
-            **conditions.arguments(),
+            **conditions.values,
             "organization": organization_id,
             "size": min(size, dictionary.size),
             "since": query.since or NEVER,
@@ -93,10 +105,10 @@ async def walk(
             "place_at": place.occurred_at,
             "place_position": place.position,
             "wanted": query.limit,
-            "actor_refs": list(actors),
             "credentials": [b'"credential_id":' + canonical_text(text) for text in credentials],
         }
-        statement = _WALK[query.order]
+        # A walk sees many rows, and each condition costs on each of them: only those that are asked are put in.
+        statement = assemble(_PIECES, f"walk_{query.order}", only=conditions.asked())
         rows = await connection.fetch(statement.text, *statement.arguments(arguments))
     return [Found(*row) for row in rows]
 

@@ -14,6 +14,8 @@ from msgspec import json
 
 from tallystick.catalogue.products import mistral_target_type
 from tallystick.event.model import ACTOR_TYPES, ActorType
+from tallystick.query.model import Clause
+from tallystick.services.contracts.pages import Clauses, exactly
 
 HUMAN, API_KEY, OTHER = "HUMAN", "API_KEY", "OTHER"
 MISTRAL_ACTORS: Mapping[ActorType, str] = {"user": HUMAN, "api_key": API_KEY}
@@ -52,18 +54,28 @@ def actor_types(asked: str) -> tuple[ActorType, ...]:
     return tuple(one for one in ACTOR_TYPES if MISTRAL_ACTORS.get(one, OTHER) == asked)
 
 
-def types_that_may_be(asked: Collection[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Return those of the `known` neutral target types whose events Mistral's `asked` types may stand for.
+def ways_to(asked: Collection[str], types: Iterable[str], actions: Iterable[str]) -> tuple[Clauses, ...]:
+    """Return the ways to find the events that are shown under one of Mistral's `asked` target types.
 
-    "" (no target) is always among them, and so is a type that Mistral has no word for: then the action decides.
+    `types` and `actions` are all there are in the log. A type that Mistral has a word for decides by itself; for
+    any other, and for an event without a target, the action decides.
     """
-    return ("", *(one for one in known if one and _may_be(one, asked)))
+    known = {one: mistral_target_type(one, "") for one in types if one}
+    own = sorted(one for one, shown in known.items() if shown in asked and not _is_open(one))
+    undecided = sorted({"", *(one for one in known if _is_open(one))})
+    acts = sorted(one for one in actions if mistral_target_type(None, one) in asked)
+    ways: list[Clauses] = []
+    if own:
+        ways.append((Clause("target_type", tuple(own)),))
+    if acts:
+        ways.append((Clause("target_type", tuple(undecided)), exactly(acts)))
+    return tuple(ways)
 
 
-def _may_be(neutral: str, asked: Collection[str]) -> bool:
+def _is_open(neutral: str) -> bool:
+    """Tell whether the action decides under which of Mistral's types a target of this type is shown."""
     # Two actions that lead to different types: what they agree on does not depend on the action.
-    shown = {mistral_target_type(neutral, action) for action in _TWO_ACTIONS}
-    return len(shown) > 1 or bool(shown & set(asked))
+    return len({mistral_target_type(neutral, action) for action in _TWO_ACTIONS}) > 1
 
 
 _TWO_ACTIONS = ("api_key.create", "workspace.create")

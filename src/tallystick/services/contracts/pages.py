@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from msgspec import json
 from msgspec.structs import replace
 
 from tallystick.errors import Refused, TryLater
@@ -23,6 +22,7 @@ from tallystick.event.render import render
 from tallystick.merkle.tree import leaf_hash
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Clause, Query
+from tallystick.query.text import fold, fold_ascii
 from tallystick.services.access import Principal
 from tallystick.services.sign import Signer
 from tallystick.store import contracts as rows
@@ -38,24 +38,27 @@ CHUNK_ROWS = 250
 _YIELD_EVERY = 64  # events rendered before other tasks get a turn: one or two milliseconds
 
 
+Clauses = tuple[Clause, ...]
+
+
 @dataclass(frozen=True)
 class Ask:
     """What a contract asks for.
 
-    `query` narrows, `keep` decides. `actors` are ids of actors or of the credentials they acted with; None = any.
-    `contract`, `more` (filters that the query does not hold) and `bound` (what of the query cursors are bound to,
-    by default all of it) tie a cursor to this very question.
+    `query` narrows, `keep` decides. `any_of` narrows further: an event must fit all clauses of one of them, and none
+    at all fits nothing. `credentials` finds the acts of persons with these credentials besides those of `any_of`.
+    `contract` and `more` (filters that the query does not hold) tie a cursor to this very question.
     """
 
     contract: str
     query: Query
     limit: int
     keep: Callable[[dict[str, Any]], bool] | None = None
-    actors: tuple[str, ...] | None = None
+    any_of: tuple[Clauses, ...] = ((),)
+    credentials: tuple[str, ...] = ()
     more: str = ""
     after: Key | None = None
     size: int | None = None
-    bound: Query | None = None
 
 
 @dataclass(frozen=True)
@@ -114,18 +117,14 @@ class Contracts:
 
     async def page(self, principal: Principal, ask: Ask) -> Found:
         """Return the page `ask` wants, shorter when time ran out or it would be larger than 32 MiB."""
-        fetch = await self._way(principal, ask)
         deadline = self._monotonic() + self._page_seconds
         kept: list[Row] = []
         taken, place, size = 0, ask.after, ask.size
         while True:
             # What was narrowed is mostly kept; only when it is not, larger pieces are worth their while.
-            wanted = (
-                min(CHUNK_ROWS, ask.limit + 1 - len(kept))
-                if place == ask.after or ask.keep is None
-                else CHUNK_ROWS
-            )
-            found, next_place, size = await fetch(place, size, wanted)
+            few = place == ask.after or ask.keep is None
+            wanted = min(CHUNK_ROWS, ask.limit + 1 - len(kept)) if few else CHUNK_ROWS
+            found, next_place, size = await self._fetch(principal, ask, place, size, wanted)
             for count, row in enumerate(found):
                 if count % _YIELD_EVERY == _YIELD_EVERY - 1:
                     await asyncio.sleep(0)
@@ -135,60 +134,64 @@ class Contracts:
                 if len(kept) == ask.limit or taken > PAGE_BYTES_MAX:
                     return Found(kept, kept[-1].key, size)
                 taken += len(row.leaf) + len(row.opening)
-                kept.append(Row(row.position, Key(row.occurred_at, row.position), leaf_hash(row.leaf), event))
+                kept.append(Row(row.position, _key(row), leaf_hash(row.leaf), event))
             if next_place is None:
                 return Found(kept, None, size)
             place = next_place
             if self._monotonic() > deadline:
                 return Found(kept, place, size, stopped=True)
 
-    async def _way(self, principal: Principal, ask: Ask) -> Callable[..., Any]:
-        """Return what fetches rows beyond a place: the search, or a walk that also looks for credentials."""
-        query, organization_id = ask.query, principal.organization_id
-        actors: Sequence[UUID] = ()
-        credentials: Sequence[str] = ()
-        if ask.actors is not None:
-            known = await rows.subjects_with(self._reader, organization_id, ask.actors)
-            # Whose id is a person's or a service's is not a credential; any other id may be one.
-            settled = {one.id for one in known if one.type not in (*ACTORS_WITHOUT_ID, "api_key")}
-            actors = [one.ref for one in known]
-            credentials = [text for text in ask.actors if text not in settled]
-            if not credentials:
-                clause = Clause("actor_id", tuple(sorted(set(ask.actors))))
-                query = replace(query, only=tuple(sorted((*query.only, clause))))
+    async def _fetch(
+        self, principal: Principal, ask: Ask, after: Key | None, size: int | None, wanted: int
+    ) -> tuple[list[FoundRow], Key | None, int]:
+        """Return rows beyond a place in order, where they end, and the size of the log they are from."""
+        if size is None:
+            size = await log_rows.size(self._reader, principal.organization_id)
+        query = replace(ask.query, limit=wanted, offset=0, cursor=None)
+        base = Wanted(principal.organization_id, principal.workspace, query, size, after)
+        found: dict[int, FoundRow] = {}
+        ends: list[Key] = []
+        for clauses in ask.any_of:
+            narrowed = replace(query, only=tuple(sorted((*query.only, *clauses))))
+            page = await self._search.page(dataclasses.replace(base, query=narrowed))
+            found.update((row.position, row) for row in page.events)
+            if page.next_key is not None:
+                ends.append(page.next_key)
+        if ask.credentials:
+            walked = await rows.walk(self._reader, base, credentials=ask.credentials, size=size)
+            found.update((row.position, row) for row in walked)
+            if len(walked) == wanted:
+                ends.append(_key(walked[-1]))
+        newest = query.order == "newest"
+        ordered = sorted(found.values(), key=_key, reverse=newest)
+        if not ends:
+            return ordered, None, size
+        # Beyond the first end the rows of that way are not all known yet.
+        end = max(ends) if newest else min(ends)
+        return [row for row in ordered if (_key(row) >= end if newest else _key(row) <= end)], end, size
 
-        async def search(
-            after: Key | None, size: int | None, wanted: int
-        ) -> tuple[list[FoundRow], Key | None, int]:
-            page = await self._search.page(
-                Wanted(
-                    organization_id,
-                    principal.workspace,
-                    replace(query, limit=wanted, offset=0, cursor=None),
-                    size,
-                    after,
-                )
-            )
-            return page.events, page.next_key, page.size
+    async def actors_with(
+        self, principal: Principal, ids: Sequence[str]
+    ) -> tuple[tuple[Clauses, ...], tuple[str, ...]]:
+        """Return the ways to find who has one of `ids`, and those ids that may be credentials instead."""
+        known = await rows.subjects_with(self._reader, principal.organization_id, ids)
+        # Whose id is a person's or a service's is not a credential; any other id may be one.
+        settled = {one.id for one in known if one.type not in (*ACTORS_WITHOUT_ID, "api_key")}
+        clause = Clause("actor_id", tuple(sorted({one.id for one in known})))
+        return ((clause,),) if known else (), tuple(text for text in ids if text not in settled)
 
-        async def walk(
-            after: Key | None, size: int | None, wanted: int
-        ) -> tuple[list[FoundRow], Key | None, int]:
-            stands_at = await log_rows.size(self._reader, organization_id) if size is None else size
-            asked = Wanted(
-                organization_id, principal.workspace, replace(query, limit=wanted), stands_at, after
-            )
-            found = await rows.walk(
-                self._reader, asked, actors=actors, credentials=credentials, size=stands_at
-            )
-            last = Key(found[-1].occurred_at, found[-1].position) if len(found) == wanted else None
-            return found, last, stands_at
+    async def actors_known_as(self, principal: Principal, emails: Sequence[str]) -> tuple[Clauses, ...]:
+        """Return the ways to find who was seen with exactly one of `emails`, case aside."""
+        labels = tuple(sorted({fold(text) for text in emails}))
+        known = await rows.subjects_known_as(self._reader, principal.organization_id, labels)
+        nobody = (Clause("actor_type", tuple(sorted(ACTORS_WITHOUT_ID))), Clause("user", labels))
+        if not known:
+            return (nobody,)
+        return (Clause("actor_id", tuple(sorted({one.id for one in known}))),), nobody
 
-        return walk if credentials else search
-
-    async def target_types(self, principal: Principal) -> list[str] | None:
-        """Return every type a main target has in the principal's log; None when there are too many to list."""
-        return await rows.target_types(self._reader, principal.organization_id)
+    async def values_of(self, principal: Principal, kind: str) -> list[str] | None:
+        """Return every value of `kind` in the principal's log; None when there are too many to list."""
+        return await rows.values_of(self._reader, principal.organization_id, kind)
 
     def write_cursor(self, principal: Principal, ask: Ask, found: Found) -> str | None:
         """Return the cursor of the next page, None at the end; it is good for this organization and question only."""
@@ -196,7 +199,7 @@ class Contracts:
             return None
         return write_cursor(
             Place(*found.place, found.size),
-            ask.bound or ask.query,
+            ask.query,
             scope=_scope(principal, ask),
             key=self._cursor_key,
         )
@@ -204,7 +207,7 @@ class Contracts:
     def at_cursor(self, principal: Principal, ask: Ask, cursor: str) -> Ask:
         """Return `ask` as it goes on at `cursor`; raises Refused for one of another organization or question."""
         place = read_cursor(
-            replace(ask.bound or ask.query, cursor=cursor), scope=_scope(principal, ask), key=self._cursor_key
+            replace(ask.query, cursor=cursor), scope=_scope(principal, ask), key=self._cursor_key
         )
         return dataclasses.replace(ask, after=Key(place.occurred_at, place.position), size=place.size)
 
@@ -234,6 +237,11 @@ def too_slow() -> TryLater:
     )
 
 
+def exactly(actions: Sequence[str]) -> Clause:
+    """Return the clause that narrows a search to these actions; ASCII case aside, so that the rest is compared after."""
+    return Clause("action", tuple(sorted({f"^{fold_ascii(action)}$" for action in actions})))
+
+
 def scope_of(principal: Principal, contract: str, more: str) -> str:
     """Return what a cursor is bound to besides the filters of its query."""
     part = "all" if principal.workspace is None else f"ws {principal.workspace}"
@@ -241,8 +249,11 @@ def scope_of(principal: Principal, contract: str, more: str) -> str:
 
 
 def _scope(principal: Principal, ask: Ask) -> str:
-    # JSON keeps the parts of a list apart, whatever is written in them.
-    return scope_of(principal, ask.contract, json.encode([ask.more, ask.actors]).decode())
+    return scope_of(principal, ask.contract, ask.more)
+
+
+def _key(row: FoundRow) -> Key:
+    return Key(row.occurred_at, row.position)
 
 
 def _uuid(text: str) -> UUID | None:

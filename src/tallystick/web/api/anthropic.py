@@ -11,13 +11,12 @@ from typing import Any
 
 from tallystick.errors import AuditError
 from tallystick.query.model import Clause, Query
-from tallystick.services.contracts import Ask, Found, too_slow
+from tallystick.services.contracts import Ask, Found, exactly, too_slow
 from tallystick.services.contracts.anthropic import actor_id, anthropic_item
 from tallystick.web.api.answers import json_answer
 from tallystick.web.api.contract import (
     Given,
     errors_of,
-    exactly,
     object_of,
     replies_of,
     require_organization,

@@ -19,9 +19,7 @@ from starlette.responses import Response
 
 from tallystick.errors import AuditError, Forbidden, Refused
 from tallystick.event.moment import read_instant
-from tallystick.query.model import Clause
 from tallystick.query.period import LATEST, read_moment
-from tallystick.query.text import fold_ascii
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Call
 from tallystick.web.guard import headers_of, status_of
@@ -183,11 +181,6 @@ def require_organization(call: Call) -> None:
             "a key of that organization.",
             rule="organization",
         )
-
-
-def exactly(actions: Sequence[str]) -> Clause:
-    """Return the clause that narrows a search to these actions; ASCII case aside, so that the rest is compared after."""
-    return Clause("action", tuple(sorted({f"^{fold_ascii(action)}$" for action in actions})))
 
 
 def more_of(*filters: Sequence[str] | None) -> str:

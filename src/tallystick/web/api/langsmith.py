@@ -16,12 +16,11 @@ from tallystick.catalogue.products import operations
 from tallystick.errors import Refused
 from tallystick.ocsf import langsmith_item
 from tallystick.query.model import Clause, Query
-from tallystick.services.contracts import Ask
+from tallystick.services.contracts import Ask, exactly
 from tallystick.web.api.answers import json_answer
 from tallystick.web.api.contract import (
     FASTAPI_ERROR,
     Given,
-    exactly,
     more_of,
     object_of,
     replies_of,

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from tallystick.catalogue.products import mistral_target_types
 from tallystick.query.model import Clause, Query
-from tallystick.services.contracts import Ask, too_slow
+from tallystick.services.contracts import Ask, Clauses, exactly, too_slow
 from tallystick.services.contracts.mistral import (
     API_KEY,
     HUMAN,
@@ -21,13 +21,12 @@ from tallystick.services.contracts.mistral import (
     actor_types,
     mistral_item,
     target_type,
-    types_that_may_be,
+    ways_to,
 )
 from tallystick.web.api.answers import json_answer
 from tallystick.web.api.contract import (
     FASTAPI_ERROR,
     Given,
-    exactly,
     more_of,
     replies_of,
     require_organization,
@@ -75,20 +74,19 @@ async def list_audit_logs(call: Call) -> Answer:
     cursor = given.text("cursor")
     given.done()
     contracts = call.services.contracts
-    clauses = _clauses(actors, events, users)
-    if targets is not None and (known := await contracts.target_types(call.caller)) is not None:
-        clauses.append(Clause("target_type", tuple(sorted(types_that_may_be(targets, known)))))
-    query = Query(
-        only=tuple(sorted(clauses)), since=since, until=until,
-        order="oldest" if order == ("ascending",) else "newest",
-    )  # fmt: skip
-    keep = _keep(actors, events, targets, users)
-    # The types of targets in the query follow the log as it grows; a cursor is bound to what was asked.
-    bound = Query(since=query.since, until=query.until, order=query.order)
     ask = Ask(
-        contract="mistral", query=query, bound=bound, limit=limit, keep=keep,
+        contract="mistral",
+        query=Query(
+            only=_clauses(actors, events, users),
+            since=since,
+            until=until,
+            order="oldest" if order == ("ascending",) else "newest",
+        ),
+        limit=limit,
+        keep=_keep(actors, events, targets, users),
+        any_of=((),) if targets is None else await _ways(call, targets),
         more=more_of(actors, events, targets, users),
-    )  # fmt: skip
+    )
     if cursor is not None:
         ask = contracts.at_cursor(call.caller, ask, cursor)
     found = await contracts.page(call.caller, ask)
@@ -102,7 +100,7 @@ async def list_audit_logs(call: Call) -> Answer:
 
 def _clauses(
     actors: tuple[str, ...] | None, events: tuple[str, ...] | None, users: tuple[str, ...] | None
-) -> list[Clause]:
+) -> Clauses:
     clauses: list[Clause] = []
     wanted = None if actors is None else {ours for one in actors for ours in actor_types(one)}
     if users is not None:
@@ -112,7 +110,15 @@ def _clauses(
         clauses.append(Clause("actor_type", tuple(sorted(wanted))))
     if events is not None:
         clauses.append(exactly(events))
-    return clauses
+    return tuple(sorted(clauses))
+
+
+async def _ways(call: Call, targets: tuple[str, ...]) -> tuple[Clauses, ...]:
+    """Return the ways to find events that are shown under one of these types; where there are too many, all."""
+    contracts = call.services.contracts
+    types = await contracts.values_of(call.caller, "target_type")
+    actions = await contracts.values_of(call.caller, "action")
+    return ((),) if types is None or actions is None else ways_to(targets, types, actions)
 
 
 def _keep(

@@ -13,14 +13,13 @@ from typing import Any
 from tallystick.errors import AuditError, Refused
 from tallystick.query.model import Clause, Query
 from tallystick.query.text import fold
-from tallystick.services.contracts import Ask, Found, too_slow
+from tallystick.services.contracts import Ask, Clauses, Found, exactly, too_slow
 from tallystick.services.contracts.openai import actor_email, actor_ids, is_tenant_scoped, openai_item
 from tallystick.web.api.answers import json_answer
 from tallystick.web.api.contract import (
     BadParameters,
     Given,
     errors_of,
-    exactly,
     object_of,
     replies_of,
     require_organization,
@@ -74,10 +73,17 @@ async def list_audit_logs(call: Call) -> Answer:
     if after is not None and before is not None:
         given.bad("before", "conflict", "Give after or before, not both")
     clauses, keep = _filters(given)
-    actors = given.texts("actor_ids")
+    actors, emails = given.texts("actor_ids"), given.texts("actor_emails")
     given.done()
-    query = Query(only=clauses, since=since, until=until, order="newest" if before is None else "oldest")
-    ask = Ask(contract="openai", query=query, limit=limit, keep=keep, actors=actors)
+    any_of, credentials = await _actors(call, actors, emails)
+    ask = Ask(
+        contract="openai",
+        query=Query(only=clauses, since=since, until=until, order="newest" if before is None else "oldest"),
+        limit=limit,
+        keep=keep,
+        any_of=any_of,
+        credentials=credentials,
+    )
     if (text := after or before) is not None:
         name = "after" if after is not None else "before"
         ask = await call.services.contracts.at_event(call.caller, ask, text, name)
@@ -116,6 +122,19 @@ def _window(given: Given) -> tuple[datetime | None, datetime | None]:
     return max(lower, default=None), min(upper, default=None)
 
 
+async def _actors(
+    call: Call, ids: tuple[str, ...] | None, emails: tuple[str, ...] | None
+) -> tuple[tuple[Clauses, ...], tuple[str, ...]]:
+    """Return the ways to find who is asked for, and the ids that may be credentials."""
+    contracts = call.services.contracts
+    if ids is not None:
+        # Who must have one of the e-mails too is found by the ids alone; the e-mail decides afterwards.
+        return await contracts.actors_with(call.caller, ids)
+    if emails is not None:
+        return await contracts.actors_known_as(call.caller, emails), ()
+    return ((),), ()
+
+
 def _filters(given: Given) -> tuple[tuple[Clause, ...], Callable[[dict[str, Any]], bool] | None]:
     """Return what narrows the search, and what decides on each event by what of it is shown."""
     types, emails, actors = given.texts("event_types"), given.texts("actor_emails"), given.texts("actor_ids")
@@ -129,8 +148,6 @@ def _filters(given: Given) -> tuple[tuple[Clause, ...], Callable[[dict[str, Any]
             )
     elif tenant_only:
         clauses.append(Clause("action", ("^role.", "^tenant.")))
-    if emails is not None:
-        clauses.append(Clause("user", tuple(sorted({fold(text) for text in emails}))))
     for name, key in (("project_ids", "workspace"), ("resource_ids", "target_id")):
         values = given.texts(name)
         if values is not None:
@@ -147,7 +164,8 @@ def _filters(given: Given) -> tuple[tuple[Clause, ...], Callable[[dict[str, Any]
             and (actors is None or any(one in actors for one in actor_ids(event) if one))
         )
 
-    return tuple(sorted(clauses)), keep if clauses or actors is not None else None
+    asked = clauses or actors is not None or emails is not None
+    return tuple(sorted(clauses)), keep if asked else None
 
 
 _TYPES = {401: "invalid_request_error", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
