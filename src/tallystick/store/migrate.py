@@ -1,6 +1,6 @@
 """The schema of a database, brought to this version of the code, forward only.
 
-An empty database gets schema.sql at once; an older one gets each of `migrations/NNNN_why.sql` that it lacks, in
+An empty database gets schema*.sql at once; an older one gets each of `migrations/NNNN_why.sql` that it lacks, in
 order. All of it happens in one transaction under an advisory lock of that transaction, so two starters cannot
 collide, a failure leaves the database as it was, and a pooler in transaction mode may stand between.
 """
@@ -68,7 +68,7 @@ class Plan:
 
 
 def read_plan(folder: Path = HERE) -> Plan:
-    """Read schema.sql and migrations/ in `folder`; raises Misconfigured when numbers are missing or doubled."""
+    """Read schema*.sql and migrations/ in `folder`; raises Misconfigured when numbers are missing or doubled."""
     found: list[Migration] = []
     for path in sorted((folder / "migrations").glob("*.sql")):
         match = re.fullmatch(r"(\d{4})_([a-z0-9_]+)", path.stem)
@@ -77,7 +77,9 @@ def read_plan(folder: Path = HERE) -> Plan:
                 f"{path.name}: a migration is named NNNN_why.sql, numbered from 0001 without a gap."
             )
         found.append(Migration(int(match[1]), match[2], path.read_text()))
-    return Plan((folder / "schema.sql").read_text(), tuple(found))
+    # The order of the alphabet is the order of need: schema.sql, schema_people.sql, schema_tenancy.sql.
+    parts = sorted(folder.glob("schema*.sql"), key=lambda path: path.stem)
+    return Plan("\n".join(path.read_text() for path in parts), tuple(found))
 
 
 async def migrate(owner: Dsn, plan: Plan, *, say: Callable[[str], None], pooler: bool = False) -> list[str]:

@@ -1,4 +1,5 @@
--- Tallystick's whole schema; read this first. PostgreSQL 15 or newer, no extension needed.
+-- Tallystick's schema; read this first. PostgreSQL 15 or newer, no extension needed. schema_people.sql (members, roles,
+-- sessions …) and schema_tenancy.sql (row-level security) are applied after it, in that order.
 --
 -- Every table is keyed by organization_id first, so that it can be distributed by it (Citus), and every
 -- transaction touches one organization. audit_logs holds the truth (leaf, leaf_hash, seed, opening); its
@@ -238,9 +239,18 @@ CREATE TABLE api_keys (
     revoked_at      timestamptz,
     last_used_at    timestamptz,
     last_used_ip    text,
+    created_by      text,             -- id of who made it: a key, a member, 'operator'; null = the server itself
+    rotated_from    text,             -- the key it takes the place of
     PRIMARY KEY (organization_id, id)
 );
 CREATE INDEX api_keys_by_hash ON api_keys (sha256);
+
+-- audit_row: one event on its way into audit_logs: all that does not depend on its place in the log.
+CREATE TYPE audit_row AS (
+    occurred_at timestamptz, id uuid, actor_ref uuid, actor_type text, action text, verb text, outcome text,
+    stream text, workspace text, target_type text, target_id text, more_targets text[], ip text, request_id text,
+    leaf_hash bytea, seed bytea, leaf bytea, opening bytea
+);
 
 -- begin_append: takes the lock of one log, made at its first event, and tells what an append must know.
 -- Each statement below sees everything that was committed before the lock was granted: what it finds is exact.
@@ -270,10 +280,11 @@ BEGIN
         WHERE s.ref <> n.ref);
 END $$;
 
--- finish_append: everything that goes with the rows of an append, the head last. The caller holds the lock of
--- begin_append and has put rows old_size, old_size + 1, … into audit_logs.
+-- finish_append: the rows of an append and everything that goes with them, the head last. The caller holds the
+-- lock of begin_append. Rows come as one array of audit_row and are written by INSERT: PostgreSQL refuses COPY into a
+-- table whose rows a policy guards.
 CREATE FUNCTION finish_append(
-    organization uuid, old_size bigint, received timestamptz, new_ids uuid[],
+    organization uuid, old_size bigint, received timestamptz, new_rows audit_row[],
     new_size bigint, new_frontier bytea, new_note text, signed timestamptz, keep_note boolean, new_month timestamptz,
     tile_levels smallint[], tile_indexes bigint[], tile_hashes bytea[],
     term_kinds text[], term_values text[], term_events bigint[],
@@ -282,11 +293,25 @@ CREATE FUNCTION finish_append(
     label_refs uuid[], labels text[], label_trigrams text[]
 ) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
-    IF new_size <> old_size + cardinality(new_ids) THEN
-        RAISE EXCEPTION 'a log of % rows and % more is not one of %', old_size, cardinality(new_ids), new_size;
+    IF new_size <> old_size + cardinality(new_rows) THEN
+        RAISE EXCEPTION 'a log of % rows and % more is not one of %', old_size, cardinality(new_rows), new_size;
     END IF;
+    INSERT INTO audit_logs (
+        organization_id, received_at, position, occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream,
+        workspace, target_type, target_id, more_targets, ip, request_id, leaf_hash, seed, leaf, opening
+    ) SELECT
+        organization, received, old_size + u.n - 1, u.occurred_at, u.id, u.actor_ref, u.actor_type, u.action, u.verb,
+        u.outcome, u.stream, u.workspace, u.target_type, u.target_id, u.more_targets, u.ip, u.request_id,
+        u.leaf_hash, u.seed, u.leaf, u.opening
+    FROM unnest(new_rows) WITH ORDINALITY AS u (
+        occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream, workspace, target_type, target_id,
+        more_targets, ip, request_id, leaf_hash, seed, leaf, opening, n
+    );
     INSERT INTO idempotency (organization_id, id, position, received_at)
-        SELECT organization, u.id, old_size + u.n - 1, received FROM unnest(new_ids) WITH ORDINALITY AS u (id, n);
+        SELECT organization, u.id, old_size + u.n - 1, received FROM unnest(new_rows) WITH ORDINALITY AS u (
+            occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream, workspace, target_type, target_id,
+            more_targets, ip, request_id, leaf_hash, seed, leaf, opening, n
+        );
     IF cardinality(tile_levels) > 0 THEN
         INSERT INTO log_tiles (organization_id, level, index, hashes)
             SELECT organization, * FROM unnest(tile_levels, tile_indexes, tile_hashes);
@@ -322,14 +347,12 @@ BEGIN
     END IF;
 END $$;
 
--- append_events: a whole small append in one round trip, done only if the log is exactly where the caller
+-- append_events: a whole append in one round trip, done only if the log is exactly where the caller
 -- thinks it is, holds none of the ids and nothing clashes; otherwise nothing is changed and the caller is told why.
+-- It is a transaction of its own, so that it says itself whose rows it may touch.
 CREATE FUNCTION append_events(
     organization uuid, old_size bigint, old_frontier bytea, old_note text, old_epoch bigint,
-    received timestamptz, occurred timestamptz[], new_ids uuid[], actor_refs uuid[], actor_types text[],
-    actions text[], verbs text[], outcomes text[], streams text[], workspaces text[], target_types text[],
-    target_ids text[], more_targets_texts text[], ips text[], request_ids text[], leaf_hashes bytea[],
-    seeds bytea[], leaves bytea[], openings bytea[],
+    received timestamptz, new_ids uuid[], new_rows audit_row[],
     new_size bigint, new_frontier bytea, new_note text, signed timestamptz, keep_note boolean, new_month timestamptz,
     tile_levels smallint[], tile_indexes bigint[], tile_hashes bytea[],
     term_kinds text[], term_values text[], term_events bigint[],
@@ -341,27 +364,14 @@ CREATE FUNCTION append_events(
 DECLARE
     head record;
 BEGIN
+    PERFORM set_config('tallystick.organization', organization::text, true);
     SELECT * INTO head FROM begin_append(organization, new_ids, new_refs, ref_types, ref_ids);
     known := head.known;
     appended := head.at_size = old_size AND head.at_frontier = old_frontier AND head.at_note = old_note
         AND head.at_epoch = old_epoch AND head.at_received <= received AND known = '{}' AND NOT head.clash;
     IF NOT appended THEN RETURN; END IF;
-    INSERT INTO audit_logs (
-        organization_id, received_at, position, occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream,
-        workspace, target_type, target_id, more_targets, ip, request_id, leaf_hash, seed, leaf, opening
-    ) SELECT
-        organization, received, old_size + u.n - 1, u.occurred_at, u.id, u.actor_ref, u.actor_type, u.action, u.verb,
-        u.outcome, u.stream, u.workspace, u.target_type, u.target_id, u.more_targets::text[], u.ip, u.request_id,
-        u.leaf_hash, u.seed, u.leaf, u.opening
-    FROM unnest(
-        occurred, new_ids, actor_refs, actor_types, actions, verbs, outcomes, streams, workspaces, target_types,
-        target_ids, more_targets_texts, ips, request_ids, leaf_hashes, seeds, leaves, openings
-    ) WITH ORDINALITY AS u (
-        occurred_at, id, actor_ref, actor_type, action, verb, outcome, stream, workspace, target_type, target_id,
-        more_targets, ip, request_id, leaf_hash, seed, leaf, opening, n
-    );
     PERFORM finish_append(
-        organization, old_size, received, new_ids, new_size, new_frontier, new_note, signed, keep_note, new_month,
+        organization, old_size, received, new_rows, new_size, new_frontier, new_note, signed, keep_note, new_month,
         tile_levels, tile_indexes, tile_hashes, term_kinds, term_values, term_events, hours, hour_outcomes,
         hour_events, new_refs, ref_types, ref_ids, label_refs, labels, label_trigrams);
 END $$;
