@@ -165,6 +165,28 @@ async def test_chunks_stay_small(log: LogUnderTest, clock: Clock, monkeypatch: p
     check(log, b"".join(pieces))
 
 
+async def test_what_goes_on_at_once_is_small(
+    log: LogUnderTest, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that stops reading would hold thousands of rendered events, and so would each of its kind."""
+    for _ in range(4):
+        await log.append([event(after={"text": "x" * 2_000}) for _ in range(250)])
+    asked: list[int] = []
+    read = stored.chunk
+
+    async def chunk(pool: Any, selection: Any, first: int, end: int, rows_max: int) -> list[stored.Position]:
+        rows = await read(pool, selection, first, end, rows_max)
+        asked.append(rows_max)
+        assert sum(len(row.leaf or b"") + len(row.opening or b"") for row in rows) <= stored.CHUNK_BYTES
+        return rows
+
+    monkeypatch.setattr(stored, "chunk", chunk)
+    pieces = [piece async for piece in await service(log).jsonl(EXPORTER, Query())]
+    assert max(map(len, pieces)) < 512 * 1024
+    assert max(asked) <= 500, "more rows were asked for than a chunk has room for"
+    check(log, b"".join(pieces))
+
+
 async def test_only_who_may_export_does(log: LogUnderTest) -> None:
     """Reading is not exporting; organization:manage implies it; an empty log has nothing to prove."""
     with pytest.raises(Forbidden):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from datetime import datetime
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from tallystick.errors import NotFound, Tampered
+from tallystick.errors import NotFound
 from tallystick.event.moment import instant_text
 from tallystick.formats.jsonl import ExportRow, JsonlWriter
 from tallystick.merkle.note import encode_base64
@@ -17,6 +18,7 @@ from tallystick.merkle.tile import reader_over, tiles_holding
 from tallystick.query.model import Clause, Query, filters_of
 from tallystick.query.parse import format
 from tallystick.services.access import EXPORT, Principal
+from tallystick.services.export_rows import ExportRows
 from tallystick.services.log_state import read_tiles
 from tallystick.services.sign import Signer
 from tallystick.store import export as stored
@@ -77,18 +79,11 @@ class Export:
     async def _lines(self, header: Header, selection: stored.Selection) -> AsyncIterator[bytes]:
         writer = JsonlWriter(header)
         yield writer.begin()
-        position = header.start
-        while position < header.end:
-            rows = await stored.chunk(self._pool, selection, position, header.end)
-            if not rows:
-                raise Tampered(
-                    f"Position {position} is missing from the log, though it has {header.size} events: the export "
-                    "was broken off. Run: tallystick doctor",
-                    rule="hole",
-                )
-            position += len(rows)
-            if lines := writer.rows(ExportRow(*row) for row in rows):
-                yield lines
+        rows = ExportRows(self._pool, selection, header.start, header.end)
+        async with aclosing(rows.pieces()) as pieces:
+            async for piece in pieces:
+                if lines := writer.rows(ExportRow(*row) for row in piece):
+                    yield lines
         yield writer.end()
 
 

@@ -6,6 +6,7 @@ start. No long snapshot holds back the vacuum of the heads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -26,7 +27,9 @@ from tallystick.store.rows import SETTINGS, plan_mode
 from tallystick.store.statement import assemble
 
 CHUNK_ROWS = 2_000
-CHUNK_BYTES = 4 << 20
+CHUNK_ROWS_FIRST = 250  # before it is known how large the rows are
+CHUNK_ROWS_LEAST = 16
+CHUNK_BYTES = 1 << 20
 
 _SQL = load("export")
 _CHUNK = assemble({**load("search"), **_SQL}, "chunk")
@@ -87,8 +90,13 @@ async def span(
     return (first, end) if first < end else (size, size)
 
 
-async def chunk(pool: Pool, selection: Selection, first: int, end: int) -> list[Position]:
-    """Return rows from position `first` on in order, below `end`: at most 2,000, and about 4 MiB of full rows."""
+async def chunk(
+    pool: Pool, selection: Selection, first: int, end: int, rows_max: int = CHUNK_ROWS
+) -> list[Position]:
+    """Return rows from position `first` on in order, below `end`: at most `rows_max`, and 1 MiB of full rows.
+
+    One row comes always, however large.
+    """
     conditions, query = selection.conditions, selection.query
     arguments = {
         **conditions.values,
@@ -97,10 +105,16 @@ async def chunk(pool: Pool, selection: Selection, first: int, end: int) -> list[
         "since": query.since or NEVER,
         "until": query.until or FOREVER,
         "first": first,
-        "end": min(end, first + CHUNK_ROWS),
+        "end": min(end, first + min(rows_max, CHUNK_ROWS)),
         "bytes_max": CHUNK_BYTES,
     }
     async with transaction(pool, reading=True) as connection:
         await connection.execute(f"{SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}")
         rows = await connection.fetch(_CHUNK.text, *_CHUNK.arguments(arguments))
     return [Position(*row) for row in rows]
+
+
+def rows_that_fit(rows: Sequence[Position]) -> int:
+    """Return how many rows like these to ask for next, so that few are read that a chunk has no room for."""
+    held = sum(len(row.leaf) + len(row.opening or b"") for row in rows if row.leaf is not None)
+    return min(CHUNK_ROWS, max(CHUNK_ROWS_LEAST, CHUNK_BYTES * len(rows) // max(1, held)))
