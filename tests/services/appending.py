@@ -192,11 +192,6 @@ class _FaultyConnection:
     async def fetchval(self, statement: str, *arguments: Any) -> Any:
         return await self._faults.around(statement, lambda: self._inner.fetchval(statement, *arguments))
 
-    async def copy_to_table(self, table: str, **arguments: Any) -> Any:
-        return await self._faults.around(
-            f"COPY {table}", lambda: self._inner.copy_to_table(table, **arguments)
-        )
-
 
 class _FaultyPool:
     def __init__(self, inner: Any, faults: Faults) -> None:

@@ -42,7 +42,7 @@ async def test_first_events_of_a_log(log: LogUnderTest) -> None:
 
 @pytest.mark.parametrize("batch", [1, 5, 250, 600])
 async def test_batches_of_all_sizes(log: LogUnderTest, batch: int) -> None:
-    """One statement and COPY must write exactly the same things, across the edges of tiles."""
+    """One statement and a locked append must write exactly the same things, across the edges of tiles."""
     before = 0
     for _ in range(3):
         appended = await log.append(events(batch))

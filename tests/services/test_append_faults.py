@@ -24,7 +24,6 @@ STEPS = [
     (SMALL, "append_events"),
     (LARGE, "BEGIN"),
     (LARGE, "begin_append"),
-    (LARGE, "COPY"),
     (LARGE, "finish_append"),
     (LARGE, "COMMIT"),
 ]
@@ -101,7 +100,7 @@ async def test_driver_that_waits_for_ever(log: LogUnderTest) -> None:
     appender = log.new_appender(pool=faulty(log.pool, faults))
     await log.append(events(7), appender)
     given = events(LARGE)
-    faults.at, faults.times, faults.stuck = "COPY", 1, True
+    faults.at, faults.times, faults.stuck = "finish_append", 1, True
     with pytest.raises(UnknownOutcome):
         await appender.append(LOG, given, source="test")
     await log.append(given, appender)

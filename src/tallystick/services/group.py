@@ -26,8 +26,8 @@ from tallystick.services.log_state import LogState
 from tallystick.services.remembered import Key, Remembered, RememberedSubjects, labels_of
 from tallystick.services.sign import Mark, Signer
 from tallystick.store.append import Append, NewLabel, NewSubject, Tile
+from tallystick.store.audit_row import ROW_COLUMNS, Row
 from tallystick.store.connect import Connection
-from tallystick.store.copy_format import ROW_COLUMNS, Row
 from tallystick.store.subjects import new_ref
 from tallystick.store.trigrams import trigrams
 

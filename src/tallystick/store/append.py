@@ -1,7 +1,8 @@
 """The append: rows, tiles, dictionaries and head of one log in one transaction. store/DESIGN.md says what always holds.
 
-A small append is one statement; a large one is BEGIN, lock, COPY, finish, COMMIT. Both say in the same words what
-is to be written: `Append`. Whoever calls this decides what the rows, the tree and the checkpoint are.
+An append to a log that stands where it is believed to stand is one statement; any other is BEGIN, lock, finish,
+COMMIT. Both say in the same words what is to be written: `Append`. Whoever calls this decides what the rows, the
+tree and the checkpoint are.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from tallystick.errors import AuditError, Refused
+from tallystick.store.audit_row import ROW_COLUMNS, Row
 from tallystick.store.autocommit import fetch_alone
 from tallystick.store.connect import Connection, Pool, transaction
-from tallystick.store.copy_format import COPY_COLUMNS, ROW_COLUMNS, Row, copy_rows
 from tallystick.store.queries import load
 
 _SQL = load("append")
 _ID = ROW_COLUMNS.index("id")
-_MORE_TARGETS = ROW_COLUMNS.index("more_targets")
 # Data that no retry makes storable: a value the type cannot hold, or an index entry that is too large.
 _UNSTORABLE_STATES = ("22", "54")
 
@@ -104,13 +104,10 @@ async def append_at_once(pool: Pool, append: Append) -> frozenset[UUID] | None:
     Returns None when appended; else the ids the log holds already, empty when it stands elsewhere or a subject
     clashes. Raises UnknownOutcome when the server did not say what happened, Unstorable for impossible data.
     """
-    rows = append.rows
-    columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in ROW_COLUMNS]
-    columns[_MORE_TARGETS] = [array_literal(more) for more in columns[_MORE_TARGETS]]
     place = append.before
     arguments = (
         *(append.organization_id, place.size, place.frontier, place.note, place.subject_epoch),
-        *(append.received_at, *columns),
+        *(append.received_at, [row[_ID] for row in append.rows], append.rows),
         *_finish_arguments(append),
     )
     try:
@@ -143,20 +140,10 @@ async def begin_append(
 
 async def write(connection: Connection, append: Append) -> None:
     """Write a whole append, its lock being held; raises Unstorable for data the database cannot hold."""
-    place = (append.organization_id, append.received_at, append.before.size)
     try:
-        if append.rows:
-            # In one piece: between pieces the driver waits for room, and for ever if the connection is lost then.
-            source = memoryview(copy_rows(*place, append.rows))
-            await connection.copy_to_table("audit_logs", columns=COPY_COLUMNS, source=source, format="binary")
         await connection.execute(
             _SQL["finish_append"],
-            *(
-                append.organization_id,
-                append.before.size,
-                append.received_at,
-                [row[_ID] for row in append.rows],
-            ),
+            *(append.organization_id, append.before.size, append.received_at, append.rows),
             *_finish_arguments(append),
         )
     except Exception as error:

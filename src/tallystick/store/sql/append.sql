@@ -1,8 +1,8 @@
 -- append_events --
--- A whole small append in one statement: it happens entirely or not at all.
+-- A whole append in one statement: it happens entirely or not at all.
 SELECT appended, known FROM append_events(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-    $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43, $44, $45)
+    $25, $26, $27, $28, $29)
 
 -- begin_append --
 -- Take the lock of one log and learn where it is, which ids it holds and whether a new subject clashes.
@@ -11,7 +11,7 @@ SELECT at_size AS size, at_frontier AS frontier, at_received AS last_received_at
 FROM begin_append($1, $2, $3, $4, $5)
 
 -- finish_append --
--- Everything that goes with the rows just copied, the head last.
+-- The rows and everything that goes with them, the head last.
 SELECT finish_append(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
 
