@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from server import Server
+from tallystick.catalogue.load import catalogue
 from tallystick.web.app import OPERATIONS
 
 CHROMIUM = next(
@@ -35,7 +36,8 @@ def browser() -> Iterator[object]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_docs_page(server: Server, browser, scheme: str, width: int) -> None:
+@pytest.mark.parametrize("path", ["/docs", "/docs/catalogue?product=mistral"])
+def test_docs_page(server: Server, browser, path: str, scheme: str, width: int) -> None:
     """The page would fetch from elsewhere, break its own policy, not fit a phone, or be unreadable at night."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
     page = context.new_page()
@@ -45,7 +47,7 @@ def test_docs_page(server: Server, browser, scheme: str, width: int) -> None:
     page.on("pageerror", lambda error: messages.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.on("requestfailed", lambda request: messages.append(f"failed: {request.url}"))
-    answer = page.goto(f"{server.url}/docs", wait_until="networkidle")
+    answer = page.goto(f"{server.url}{path}", wait_until="networkidle")
     assert answer.status == 200
     assert messages == []
     assert requests
@@ -55,14 +57,16 @@ def test_docs_page(server: Server, browser, scheme: str, width: int) -> None:
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert _is_dark(dark) == (scheme == "dark"), dark
     text = page.inner_text("body")
-    assert [one.path for one in OPERATIONS if one.path.replace(":path}", "}") not in text] == []
+    if path == "/docs":
+        assert [one.path for one in OPERATIONS if one.path.replace(":path}", "}") not in text] == []
     context.close()
 
 
-def test_docs_page_without_a_mouse_or_a_screen(server: Server, browser) -> None:
+@pytest.mark.parametrize("path", ["/docs", "/docs/catalogue?product=mistral"])
+def test_docs_page_without_a_mouse_or_a_screen(server: Server, browser, path: str) -> None:
     """Whoever uses a keyboard or a screen reader could not use the page."""
     page = browser.new_page()
-    page.goto(f"{server.url}/docs")
+    page.goto(f"{server.url}{path}")
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.title()
     assert page.locator("h1").count() == 1
@@ -83,6 +87,36 @@ def test_docs_page_without_a_mouse_or_a_screen(server: Server, browser) -> None:
     assert "skip" in focused, "the first stop of the keyboard is the way past the navigation"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
     page.close()
+
+
+def test_the_catalogue_is_narrowed_by_its_form(server: Server, browser) -> None:
+    """Whoever looks for what an action means would have to read 1,600 of them, or be shown the wrong ones."""
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(f"{server.url}/docs/catalogue")
+    total = sum(len(product.actions) for product in catalogue().values())
+    assert page.locator("tbody tr").count() == total
+    page.get_by_label("Find").fill("API key")
+    page.locator("select[name=product]").select_option("openai")
+    page.get_by_role("button", name="Show").click()
+    shown = page.locator("tbody th").all_inner_texts()
+    expected = [
+        name
+        for name, one in catalogue()["openai"].actions.items()
+        if all(word in f"{name} {one.title} {one.target_type}".casefold() for word in ("api", "key"))
+    ]
+    assert shown == expected
+    assert f"{len(shown)} of {total}" in page.inner_text("main")
+    page.close()
+
+
+@pytest.mark.parametrize("query", ["product=nobody", "verb=do", "colour=red", "q=" + "x" * 201])
+def test_a_filter_the_catalogue_does_not_know_shows_nothing(server: Server, query: str) -> None:
+    """A page that ignores a filter shows more than was asked for."""
+    with server.client(None) as client:
+        answer = client.get(f"/docs/catalogue?{query}")
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+    assert "No action fits" in answer.text
 
 
 def test_docs_page_has_no_script_and_a_strict_policy(server: Server) -> None:

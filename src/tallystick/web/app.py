@@ -13,8 +13,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
-from tallystick.services.access import EXPORT, MANAGE, READ, WRITE
-from tallystick.web import docs, openapi, replies
+from tallystick.services.permissions import EXPORT, MANAGE, READ, WRITE
+from tallystick.web import catalogue_page, docs, openapi, replies
 from tallystick.web.api import (
     actions,
     anthropic,
@@ -119,6 +119,8 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/openapi.json", "openapi", openapi.get_openapi, None, "Docs"),
     op("GET", "/v1/schema/event.json", "eventSchema", openapi.get_event_schema, None, "Docs", replies=replies.SCHEMA),
     op("GET", "/docs", "docs", docs.get_docs, None, "Docs", replies=replies.PAGE),
+    op("GET", "/docs/catalogue", "catalogue", catalogue_page.get_catalogue, None, "Docs",
+       parameters=catalogue_page.PARAMETERS, replies=catalogue_page.REPLIES),
     op("GET", "/static/{file}", "static", docs.get_static, None, "Docs", replies=replies.STATIC),
 )  # fmt: skip
 

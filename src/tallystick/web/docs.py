@@ -45,6 +45,11 @@ def _pretty(value: Any) -> str:
     return json.format(json.encode(value), indent=2).decode()
 
 
+def render_page(template: str, **values: Any) -> str:
+    """Render a template of this folder; everything in it is escaped."""
+    return _templates().get_template(template).render(version=__version__, **values)
+
+
 @cache
 def _page() -> str:
     from tallystick.web.app import OPERATIONS  # the table names this handler, so it cannot be imported above
@@ -52,7 +57,7 @@ def _page() -> str:
     tags: dict[str, list[Any]] = {}
     for operation in OPERATIONS:
         tags.setdefault(operation.tag, []).append(operation)
-    return _templates().get_template("docs.html").render(tags=tags, version=__version__)
+    return render_page("docs.html", tags=tags)
 
 
 async def get_docs(call: Call) -> Answer:
