@@ -120,6 +120,7 @@ CREATE TABLE sessions (
     sha256          bytea       NOT NULL CHECK (octet_length(sha256) = 32),
     member_id       text        NOT NULL,
     method          text        NOT NULL,  -- password, password+totp, oidc, link …
+    access_version  bigint      NOT NULL,  -- the member's when this id was given; a higher one asks for a new id
     created_at      timestamptz NOT NULL DEFAULT now(),
     last_seen_at    timestamptz NOT NULL DEFAULT now(),
     expires_at      timestamptz NOT NULL,
@@ -172,6 +173,7 @@ CREATE TABLE identity_providers (
     groups_claim    text        NOT NULL DEFAULT 'groups',
     group_roles     jsonb       NOT NULL DEFAULT '{}'::jsonb CHECK (jsonb_typeof(group_roles) = 'object'),
     only_oidc       boolean     NOT NULL DEFAULT false,
+    trust_email     boolean     NOT NULL DEFAULT false,  -- its addresses are verified although it does not say so
     created_at      timestamptz NOT NULL DEFAULT now(),
     deleted_at      timestamptz,
     PRIMARY KEY (organization_id, id)
