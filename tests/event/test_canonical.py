@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.errors import Refused
-from tallystick.event.canonical import canonical, canonical_plain
+from tallystick.event.canonical import canonical, canonical_plain, number_text
 
 from .strategies import INTEGER_MAX, text
 
@@ -118,3 +118,17 @@ def test_a_stranger_agrees(canonicalize: Path) -> None:
         check=True,
     )
     assert json.loads(done.stdout) == [canonical(sample).decode() for sample in samples]
+
+
+@pytest.mark.parametrize(
+    "number", [1e20, 1e21, 1e22, 1e-6, 1e-7, 5e-324, -1.5e-7, 1.7976931348623157e308, 123456789012345680.0, -0.0]
+)
+def test_notation_of_numbers(number: float) -> None:
+    """Between two notations of one number lies another hash, so the borders are those of ECMAScript."""
+    assert number_text(number).encode() == rfc8785.dumps(number)
+
+
+@given(safe_floats)
+def test_numbers_as_the_reference_writes_them(number: float) -> None:
+    """Any double must be written as every other language writes it."""
+    assert number_text(number).encode() == rfc8785.dumps(number)
