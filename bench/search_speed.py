@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from bench.search_log import DATABASE, LARGEST, NOW, load, server
 from tallystick.query import Query, parse
-from tallystick.services.access import READ, Principal
+from tallystick.services.permissions import READ
+from tallystick.services.principal import Principal
 from tallystick.services.read import Read
 from tallystick.store.connect import Dsn, connect, open_pool
 
@@ -149,7 +150,7 @@ async def measure(reader: Dsn, superuser: Dsn, repeats: int, only: str) -> None:
     pool = await open_pool(reader, role="reader", size_min=1, size_max=1)
     meter = Meter(await pool.inner.fetchval("SELECT pg_backend_pid()"), repeats)
     read = Read(pool, cursor_key=b"k" * 32, now=lambda: NOW)
-    caller = Principal(organization_id=LARGEST, key_id="k", name="bench", permissions=frozenset({READ}))
+    caller = Principal(organization_id=LARGEST, kind="key", id="k", name="bench", permissions=frozenset({READ}))
     print("| search | p50 ms | p99 ms | server ms | rows | |\n|---|--:|--:|--:|--:|---|")
 
     async def page(query: Query) -> str:

@@ -27,7 +27,7 @@ from tallystick.config import Settings
 from tallystick.errors import AuditError, Misconfigured, Refused, TryLater
 from tallystick.event.identity import uuid7
 from tallystick.event.redact import Redaction
-from tallystick.services.access import WRITE, Access, Principal
+from tallystick.services.access import Access
 from tallystick.services.append import Appender, Limits
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.examine import Diagnosis, Examine
@@ -37,6 +37,8 @@ from tallystick.services.heartbeat import Heartbeat
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
+from tallystick.services.permissions import WRITE
+from tallystick.services.principal import Principal
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
@@ -242,7 +244,7 @@ class Runtime:
         await appender.start()
         ingest = Ingest(appender, self.log, redaction_of=self._redaction_of, new_id=new_id)
         demo = Principal(
-            organization_id=self.organization.id, key_id="demo", name="demo", permissions=frozenset({WRITE})
+            organization_id=self.organization.id, kind="server", id="demo", name="demo", permissions=frozenset({WRITE})
         )
         recorded = await ingest.record_batch(demo, body, ndjson=False)
         await appender.stop()

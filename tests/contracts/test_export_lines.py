@@ -19,8 +19,9 @@ from services.conftest import log as log
 from tallystick.errors import Forbidden, Tampered, TryLater
 from tallystick.ocsf import Version, View, agrees, leaf_hash_of
 from tallystick.query.model import Query
-from tallystick.services.access import EXPORT, READ, Principal
 from tallystick.services.export_lines import LineExport
+from tallystick.services.permissions import EXPORT, READ
+from tallystick.services.principal import Principal
 
 PATH = "/v1/export"
 
@@ -103,11 +104,11 @@ async def test_a_hole_breaks_it_off(log: LogUnderTest, pools: Pools, database: D
         superuser.execute("SET session_replication_role = replica")
         superuser.execute("DELETE FROM audit_logs WHERE position = 17")
     export = LineExport(pools.reader, log.signer, product_version="0")
-    principal = Principal(organization_id=LOG, key_id="k", name="k", permissions=frozenset({EXPORT}))
+    principal = Principal(organization_id=LOG, kind="key", id="k", name="k", permissions=frozenset({EXPORT}))
     with pytest.raises(Tampered, match="17"):
         async for _ in await export.ocsf(principal, Query(), version="1.1.0", view="default"):
             pass
-    reader = Principal(organization_id=LOG, key_id="k", name="k", permissions=frozenset({READ}))
+    reader = Principal(organization_id=LOG, kind="key", id="k", name="k", permissions=frozenset({READ}))
     with pytest.raises(Forbidden):
         await export.ocsf(reader, Query(), version="1.1.0", view="default")
 
@@ -138,7 +139,7 @@ async def test_a_database_away_for_a_moment(log: LogUnderTest, times: int, survi
     await log.append(events(30))
     faults = Faults(at="BEGIN")
     export = LineExport(faulty(log.pool, faults), log.signer, product_version="0", pause_seconds_max=0)
-    principal = Principal(organization_id=LOG, key_id="k", name="k", permissions=frozenset({EXPORT}))
+    principal = Principal(organization_id=LOG, kind="key", id="k", name="k", permissions=frozenset({EXPORT}))
     stream = await export.ocsf(principal, Query(), version="1.1.0", view="default")
     faults.times = times
     if survives:

@@ -16,8 +16,9 @@ from tallystick.errors import Forbidden, NotFound, Tampered
 from tallystick.query.meaning import matches
 from tallystick.query.model import Query
 from tallystick.query.parse import parse
-from tallystick.services.access import EXPORT, MANAGE, READ, Principal
 from tallystick.services.export import Export
+from tallystick.services.permissions import EXPORT, MANAGE, READ
+from tallystick.services.principal import Principal
 from tallystick.store import export as stored
 from tallystick.verify.export import verify_export
 from tallystick.verify.known import Kept
@@ -26,7 +27,12 @@ from tallystick.verify.report import Report
 
 def principal(*permissions: str, workspace: str | None = None) -> Principal:
     return Principal(
-        organization_id=LOG, key_id="k", name="k", permissions=frozenset(permissions), workspace=workspace
+        organization_id=LOG,
+        kind="key",
+        id="k",
+        name="k",
+        permissions=frozenset(permissions),
+        workspaces=None if workspace is None else frozenset({workspace}),
     )
 
 

@@ -15,15 +15,21 @@ from tallystick.errors import Conflict, Forbidden, Refused, TooLarge, TryLater
 from tallystick.event.model import Actor, Event
 from tallystick.event.render import render
 from tallystick.merkle.tlog_proof import parse_tlog_proof
-from tallystick.services.access import READ, WRITE, Principal
 from tallystick.services.ingest import Ingest
+from tallystick.services.permissions import READ, WRITE
+from tallystick.services.principal import Principal
 from tallystick.store.connect import transaction
 
-WRITER = Principal(organization_id=LOG, key_id="key_1", name="k", permissions=frozenset({WRITE}))
+WRITER = Principal(organization_id=LOG, kind="key", id="key_1", name="k", permissions=frozenset({WRITE}))
 BOUND = Principal(
-    organization_id=LOG, key_id="key_2", name="k", permissions=frozenset({WRITE}), workspace="w-bound"
+    organization_id=LOG,
+    kind="key",
+    id="key_2",
+    name="k",
+    permissions=frozenset({WRITE}),
+    workspaces=frozenset({"w-bound"}),
 )
-READER = Principal(organization_id=LOG, key_id="key_3", name="k", permissions=frozenset({READ}))
+READER = Principal(organization_id=LOG, kind="key", id="key_3", name="k", permissions=frozenset({READ}))
 
 
 def ingest(log: LogUnderTest, checks: Mapping[str, Check] | None = None) -> Ingest:

@@ -15,8 +15,9 @@ from tallystick.errors import NotFound, Refused, Tampered, TryLater
 from tallystick.event.moment import instant_text
 from tallystick.query import parse
 from tallystick.services import watch as watching
-from tallystick.services.access import READ, Principal
 from tallystick.services.buckets import BUCKETS_MAX, spread, width_for
+from tallystick.services.permissions import READ
+from tallystick.services.principal import Principal
 from tallystick.services.read import Read
 from tallystick.services.watch import Watch
 from tallystick.store import search, tally
@@ -29,10 +30,11 @@ def someone(organization_id: UUID = LOG, workspace: str | None = None) -> Princi
     """Someone who may read a log, or one workspace of it."""
     return Principal(
         organization_id=organization_id,
-        key_id="k",
+        kind="key",
+        id="k",
         name="t",
         permissions=frozenset({READ}),
-        workspace=workspace,
+        workspaces=None if workspace is None else frozenset({workspace}),
     )
 
 

@@ -15,7 +15,8 @@ from services.appending import NOON, LogUnderTest, event
 from tallystick.catalogue.describe import verb_of
 from tallystick.event.moment import instant_text, read_instant
 from tallystick.query import Query, format, matches, parse
-from tallystick.services.access import READ, Principal
+from tallystick.services.permissions import READ
+from tallystick.services.principal import Principal
 from tallystick.services.read import Read
 from tallystick.store import search
 from tallystick.store.connect import Pool
@@ -107,10 +108,11 @@ def principal(organization_id: Any, workspace: str | None = None) -> Principal:
     """Someone who may read one organization, or one workspace of it."""
     return Principal(
         organization_id=organization_id,
-        key_id="key_1",
+        kind="key",
+        id="key_1",
         name="test",
         permissions=frozenset({READ}),
-        workspace=workspace,
+        workspaces=None if workspace is None else frozenset({workspace}),
     )
 
 

@@ -13,18 +13,28 @@ import pytest
 from services.appending import LOG, OTHER_LOG, REDACTION, LogUnderTest, raw_event
 from tallystick.errors import Conflict, Forbidden, NotFound, Refused, TooLarge, TryLater
 from tallystick.services import registered as registered_service
-from tallystick.services.access import MANAGE, READ, WRITE, Principal
 from tallystick.services.ingest import Ingest
+from tallystick.services.permissions import MANAGE, READ, WRITE
+from tallystick.services.principal import Principal
 from tallystick.services.quarantine import Quarantine, Reprocessing
 from tallystick.services.registered import REMEMBER_SECONDS, Registered
 from tallystick.store.connect import transaction
 
-ADMIN = Principal(organization_id=LOG, key_id="key_1", name="admin", permissions=frozenset({MANAGE}))
-WRITER = Principal(organization_id=LOG, key_id="key_2", name="w", permissions=frozenset({WRITE, READ}))
-BOUND = Principal(
-    organization_id=LOG, key_id="key_3", name="b", permissions=frozenset({MANAGE}), workspace="w-1"
+ADMIN = Principal(organization_id=LOG, kind="key", id="key_1", name="admin", permissions=frozenset({MANAGE}))
+WRITER = Principal(
+    organization_id=LOG, kind="key", id="key_2", name="w", permissions=frozenset({WRITE, READ})
 )
-STRANGER = Principal(organization_id=OTHER_LOG, key_id="key_4", name="s", permissions=frozenset({MANAGE}))
+BOUND = Principal(
+    organization_id=LOG,
+    kind="key",
+    id="key_3",
+    name="b",
+    permissions=frozenset({MANAGE}),
+    workspaces=frozenset({"w-1"}),
+)
+STRANGER = Principal(
+    organization_id=OTHER_LOG, kind="key", id="key_4", name="s", permissions=frozenset({MANAGE})
+)
 SCHEMA = {
     "type": "object",
     "required": ["after"],

@@ -1,4 +1,4 @@
-"""Who may do what: API keys, and the Principal that a valid one stands for."""
+"""API keys, and the principal that a valid one stands for."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from tallystick.errors import Forbidden, NotFound, Refused, Unauthorized
+from tallystick.errors import NotFound, Refused, Unauthorized
 from tallystick.event.limits import DEVELOPER
+from tallystick.services.permissions import expand_permissions
+from tallystick.services.principal import Principal
 from tallystick.store import keys as key_rows
 from tallystick.store.connect import Pool
-
-READ = "auditLogs:read"
-WRITE = "auditLogs:write"
-EXPORT = "auditLogs:export"
-MANAGE = "organization:manage"
-PERMISSIONS = (READ, WRITE, EXPORT, MANAGE)
-SHORTHANDS: dict[str, tuple[str, ...]] = {"write": (WRITE,), "read": (READ, EXPORT), "admin": (MANAGE,)}
 
 KEY_PREFIX = "tst_"
 KEY_LENGTH = len(KEY_PREFIX) + 43 + 6
@@ -31,33 +26,6 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _REMEMBER_SECONDS = 4.0
 _REMEMBER_MAX = 4096
 _TOUCH_SECONDS = 60.0
-
-
-class Principal(Struct, frozen=True, kw_only=True):
-    """Whoever is calling: the organization and permissions come from the credential, never from a parameter."""
-
-    organization_id: UUID
-    key_id: str
-    name: str
-    permissions: frozenset[str]
-    workspace: str | None = None
-
-    def may(self, permission: str) -> bool:
-        """Tell whether `permission` is held; organization:manage implies all."""
-        return permission in self.permissions or MANAGE in self.permissions
-
-    def require(self, permission: str) -> None:
-        """Raise Forbidden unless `permission` is held."""
-        if not self.may(permission):
-            raise Forbidden(
-                f"This key does not hold the permission {permission}. Use a key that does, or ask someone with "
-                f"{MANAGE} to create one: tallystick keys create --permission {permission}."
-            )
-
-    @property
-    def source(self) -> str:
-        """The `source` recorded with every event this principal brings."""
-        return f"key:{self.key_id}"
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -90,21 +58,6 @@ def is_well_formed(key: str) -> bool:
     if len(key) != KEY_LENGTH or not key.startswith(KEY_PREFIX) or not key.isascii():
         return False
     return hmac.compare_digest(_base62(zlib.crc32(key[:-6].encode()), 6), key[-6:])
-
-
-def expand_permissions(words: Sequence[str]) -> tuple[str, ...]:
-    """Turn permissions and the shorthands write, read and admin into permissions; Refused names an unknown one."""
-    found: list[str] = []
-    for word in words:
-        if word not in SHORTHANDS and word not in PERMISSIONS:
-            known = ", ".join([*SHORTHANDS, *PERMISSIONS])
-            raise Refused(
-                f"'{word}' is no permission; known are {known}.", path="/permissions", rule="permission"
-            )
-        found.extend(p for p in SHORTHANDS.get(word, (word,)) if p not in found)
-    if not found:
-        raise Refused("A key needs at least one permission.", path="/permissions", rule="permission")
-    return tuple(found)
 
 
 class Access:
@@ -147,10 +100,11 @@ class Access:
             return None
         return Principal(
             organization_id=row["organization_id"],
-            key_id=row["id"],
+            kind="key",
+            id=row["id"],
             name=row["name"],
             permissions=frozenset(row["permissions"]),
-            workspace=row["workspace"],
+            workspaces=None if row["workspace"] is None else frozenset({row["workspace"]}),
         )
 
     def _remember(self, digest: bytes, answer: tuple[datetime, Principal | None]) -> None:
@@ -161,11 +115,11 @@ class Access:
 
     async def _touch(self, principal: Principal, at: datetime, ip: str | None) -> None:
         """Note when and from where a key was last used, at most once a minute for each key."""
-        name = (principal.organization_id, principal.key_id)
+        name = (principal.organization_id, principal.id)
         before = self._touched.get(name)
         if before is None or (at - before).total_seconds() > _TOUCH_SECONDS:
             self._touched[name] = at
-            await key_rows.touch(self._writer, principal.organization_id, principal.key_id, at, ip)
+            await key_rows.touch(self._writer, principal.organization_id, principal.id, at, ip)
 
     async def create_key(
         self,

@@ -15,11 +15,13 @@ from tallystick.formats.jsonl import ExportRow, JsonlWriter
 from tallystick.merkle.note import encode_base64
 from tallystick.merkle.range_proof import RangeProof, range_nodes
 from tallystick.merkle.tile import reader_over, tiles_holding
-from tallystick.query.model import Clause, Query, filters_of
+from tallystick.query.model import Query, filters_of
 from tallystick.query.parse import format
-from tallystick.services.access import EXPORT, Principal
 from tallystick.services.export_rows import ExportRows
 from tallystick.services.log_state import read_tiles
+from tallystick.services.narrow import narrow
+from tallystick.services.permissions import EXPORT
+from tallystick.services.principal import Principal
 from tallystick.services.sign import Signer
 from tallystick.store import export as stored
 from tallystick.store import logs
@@ -39,18 +41,16 @@ class Export:
         """Begin a JSONL export of the events that match and return its bytes, to be sent as they come.
 
         The log's head is fixed now: events recorded later are not in it. The range is every position that a time
-        range in `query` reaches, else the whole log; the page of the query plays no part. A key bound to a
-        workspace gets that workspace's events in full and the others as hashes. Raises Forbidden without the
+        range in `query` reaches, else the whole log; the page of the query plays no part. Who sees
+        a part of the log gets that part in full and the rest as hashes. Raises Forbidden without the
         permission, NotFound for a log without any checkpoint. The stream raises Tampered at a hole and then lacks
         its last line, so that no reader takes it for complete.
         """
         principal.require(EXPORT)
-        wanted = within_workspace(replace(filters_of(query), range=""), principal.workspace)
+        wanted = narrow(principal, replace(filters_of(query), range=""))
         async with transaction(self._pool, reading=True) as connection:
             header = await self._header(connection, principal.organization_id, wanted)
-            selection = await stored.select(
-                connection, principal.organization_id, wanted, principal.workspace
-            )
+            selection = await stored.select(connection, principal.organization_id, wanted, None)
         return self._lines(header, selection)
 
     async def _header(self, connection: Connection, organization_id: UUID, query: Query) -> Header:
@@ -95,19 +95,3 @@ async def range_proof(
     groups = [[node] for node in (*left, *right)]
     read = reader_over(size, await read_tiles(connection, organization_id, tiles_holding(groups, size)))
     return RangeProof(start, end, size, tuple(read(left)), tuple(read(right)))
-
-
-def within_workspace(query: Query, workspace: str | None) -> Query:
-    """Return the query as it is for a key bound to `workspace`, so that the export's filter says what it holds."""
-    if workspace is None:
-        return query
-    asked = query.values("workspace")
-    if asked is not None and workspace not in asked:
-        # Nothing can be of both; said so that reading the filter again finds nothing as well.
-        refused = tuple(sorted({*asked, *query.never_values("workspace")}))
-        return replace(query, never=_with(query.never, Clause("workspace", refused)))
-    return replace(query, only=_with(query.only, Clause("workspace", (workspace,))))
-
-
-def _with(clauses: tuple[Clause, ...], new: Clause) -> tuple[Clause, ...]:
-    return tuple(sorted([*(one for one in clauses if one.key != new.key), new]))

@@ -15,9 +15,11 @@ from msgspec.structs import replace
 from tallystick.event.render import render as render_event
 from tallystick.ocsf import Version, View, render
 from tallystick.query.model import Query, filters_of
-from tallystick.services.access import EXPORT, Principal
 from tallystick.services.contracts.langfuse import langfuse_row
 from tallystick.services.export_rows import PAUSE_SECONDS_MAX, ExportRows
+from tallystick.services.narrow import narrow
+from tallystick.services.permissions import EXPORT
+from tallystick.services.principal import Principal
 from tallystick.services.sign import Signer
 from tallystick.store import export as stored
 from tallystick.store import logs
@@ -80,13 +82,13 @@ class LineExport:
         that no reader takes what came before for all there is.
         """
         principal.require(EXPORT)
-        wanted = replace(filters_of(query), range="")
+        wanted = narrow(principal, replace(filters_of(query), range=""))
         organization_id = principal.organization_id
         async with transaction(self._pool, reading=True) as connection:
             head = await logs.head(connection, organization_id)
             size = 0 if head is None else head.size
             start, end = await stored.span(connection, organization_id, wanted.since, wanted.until, size)
-            selection = await stored.select(connection, organization_id, wanted, principal.workspace)
+            selection = await stored.select(connection, organization_id, wanted, None)
         return self._lines(ExportRows(self._pool, selection, start, end, self._pause_seconds_max), shape)
 
     async def _lines(self, rows: ExportRows, shape: Shape) -> AsyncIterator[bytes]:

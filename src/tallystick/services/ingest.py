@@ -19,10 +19,11 @@ from tallystick.event.decode import decode_quick, decode_strict
 from tallystick.event.model import Event
 from tallystick.event.prepare import Prepared, prepare, prepare_event
 from tallystick.event.redact import Redaction
-from tallystick.services.access import WRITE, Principal
 from tallystick.services.append import Appender
 from tallystick.services.group import SCHEMA_FLAG, Appended, Inside, Stored
 from tallystick.services.log import Log
+from tallystick.services.permissions import WRITE
+from tallystick.services.principal import Principal
 
 RedactionOf = Callable[[UUID], Redaction]
 # Returns the check of an organization's registered action, or None where nothing is registered.
@@ -202,16 +203,20 @@ class Ingest:
 
 def within(event: Prepared, principal: Principal) -> Prepared:
     """Return `event` in the workspace its key is bound to; raises Forbidden when it names another one."""
-    bound = principal.workspace
-    if bound is None or event.workspace == bound:
+    bounds = principal.workspaces
+    if bounds is None or (event.workspace and event.workspace in bounds):
         return event
-    if event.workspace:
+    if event.workspace or len(bounds) != 1:
+        known = ", ".join(sorted(bounds))
         raise Forbidden(
-            f"This key records events of the workspace {bound} only. Leave workspace out, or use a key of the "
-            "whole organization.",
+            f"This credential records events of the workspace {known} only. Leave workspace out, or use a key of the "
+            "whole organization."
+            if len(bounds) == 1
+            else f"This credential records events of one of these workspaces: {known}. Say in workspace of which.",
             path="/workspace",
             rule="workspace",
         )
+    (bound,) = bounds
     return replace(event, workspace=bound, clear_workspace=bound)
 
 

@@ -19,11 +19,13 @@ from tallystick.event.model import DEFAULT_STREAM, Event, Target
 from tallystick.event.render import render
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Query
-from tallystick.services.access import MANAGE, Principal
 from tallystick.services.contracts.pages import scope_of
 from tallystick.services.group import Entry
 from tallystick.services.ingest import Ingest
+from tallystick.services.narrow import sight
 from tallystick.services.own_events import actor_of
+from tallystick.services.permissions import MANAGE
+from tallystick.services.principal import Principal
 from tallystick.services.registered import Registered
 from tallystick.store import registered as rows
 from tallystick.store.connect import Connection, Pool
@@ -89,7 +91,7 @@ class Quarantine:
         while len(shown) <= limit:
             wanted = min(CHUNK_ROWS, limit + 1 - len(shown))
             found = await self._page(principal, after, _RELEASED[state], action, None, wanted)
-            shown += [_shown(row) for row in found]
+            shown += [_shown(row) for row in self._seen(principal, found)]
             if len(found) < wanted:
                 return shown, None
             after = found[-1].position
@@ -110,7 +112,7 @@ class Quarantine:
         while checked < LIMIT_MAX:
             wanted = min(CHUNK_ROWS, LIMIT_MAX - checked)
             found = await self._page(principal, after, False, asked.action, asked.positions, wanted)
-            for row in found:
+            for row in self._seen(principal, found):
                 await asyncio.sleep(0)
                 violations = await self._check(principal, row)
                 if violations is None:
@@ -143,9 +145,22 @@ class Quarantine:
             released=released,
             action=action,
             positions=positions,
-            workspace=principal.workspace,
+            workspaces=None if principal.workspaces is None else sorted(principal.workspaces - {""}),
             limit=limit,
         )
+
+    def _seen(self, principal: Principal, found: Sequence[rows.Quarantined]) -> list[rows.Quarantined]:
+        """Return those that the principal may see; of what retention took, only who sees everything learns."""
+        if not principal.locked:
+            return list(found)
+        seen = sight(principal)
+        return [
+            row
+            for row in found
+            if row.leaf is not None
+            and row.opening is not None
+            and seen(render(row.leaf, row.opening, row.position, with_changes=False))
+        ]
 
     async def _check(self, principal: Principal, row: rows.Quarantined) -> list[Violation] | None:
         """Return what an event breaks now, None when it is gone."""

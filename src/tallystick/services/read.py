@@ -1,6 +1,6 @@
 """Reading: search, count, histogram, facets, one event, the dense feed, and following it live.
 
-A principal that is bound to a workspace sees the events of that workspace and nothing else, not even in a count.
+A principal that is bound to workspaces or filters sees their events and nothing else, not even in a count.
 Events are rendered from leaf and opening, never from the columns that only serve the search.
 """
 
@@ -19,8 +19,9 @@ from tallystick.event.moment import instant_text
 from tallystick.event.render import render
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Query
-from tallystick.services.access import Principal
 from tallystick.services.buckets import spread, width_for
+from tallystick.services.narrow import narrow, reaches, scope_of, sight
+from tallystick.services.principal import Principal
 from tallystick.services.watch import Watch
 from tallystick.store import read as rows
 from tallystick.store.connect import Pool
@@ -85,14 +86,14 @@ class Read:
 
         Raises Refused for a cursor that does not belong to this search of this principal.
         """
-        scope = _scope(principal)
+        scope = scope_of(principal)
         size, after = None, None
         if query.cursor is not None:
             place = read_cursor(query, scope=scope, key=self._cursor_key)
             size, after = place.size, Key(place.occurred_at, place.position)
             query = _as_it_was(query, place)
         found = await self._search.page(
-            Wanted(principal.organization_id, principal.workspace, query, size=size, after=after)
+            Wanted(principal.organization_id, None, narrow(principal, query), size=size, after=after)
         )
         next_cursor = None
         if found.next_key is not None:
@@ -107,7 +108,9 @@ class Read:
 
     async def count(self, principal: Principal, query: Query, *, exact: bool = False) -> dict[str, Any]:
         """Return `count` and whether it is `exact`; if not, at least so many events match."""
-        found = await self._tally.count(principal.organization_id, principal.workspace, query, exact=exact)
+        found = await self._tally.count(
+            principal.organization_id, None, narrow(principal, query), exact=exact
+        )
         return {"count": found.events, "exact": found.exact}
 
     async def histogram(self, principal: Principal, query: Query) -> dict[str, Any]:
@@ -117,13 +120,14 @@ class Read:
         to now. `exact` is False when
         time ran out: buckets before `counted_back_to` are not complete.
         """
+        query = narrow(principal, query)
         since, until = await self._span(principal, query)
         width = width_for(until - since)
         ranged = Query(
             only=query.only, never=query.never, words=query.words, never_words=query.never_words,
             since=since, until=until, range=query.range,
         )  # fmt: skip
-        found = await self._tally.histogram(principal.organization_id, principal.workspace, ranged, width)
+        found = await self._tally.histogram(principal.organization_id, None, ranged, width)
         back_to = found.counted_back_to
         return {
             "from": instant_text(since),
@@ -136,7 +140,7 @@ class Read:
 
     async def facets(self, principal: Principal, query: Query) -> dict[str, Any]:
         """Return the most frequent values of each facet; `approximate` = counted on the newest `rows` matches only."""
-        found = await self._tally.facets(principal.organization_id, principal.workspace, query)
+        found = await self._tally.facets(principal.organization_id, None, narrow(principal, query))
         return {
             "facets": {
                 name: [{"value": value, "count": events} for value, events in values]
@@ -149,9 +153,19 @@ class Read:
     async def event(self, principal: Principal, event_id: UUID) -> tuple[int, dict[str, Any]]:
         """Return the position of an event and the event; raises NotFound, also for another workspace's."""
         row = await rows.event(self._reader, principal.organization_id, event_id)
-        if row is None or (principal.workspace is not None and row.workspace != principal.workspace):
+        event = None if row is None else render(row.leaf, row.opening, row.position)
+        if row is None or event is None or not sight(principal)(event):
             raise NotFound("There is no event with this id in this organization.")
-        return row.position, render(row.leaf, row.opening, row.position)
+        return row.position, event
+
+    async def require_position(self, principal: Principal, position: int) -> None:
+        """Raise NotFound, the same for a position beyond the log, unless the event at `position` may be seen."""
+        if principal.sees_all:
+            return
+        found = await rows.feed(self._reader, principal.organization_id, position - 1, 1)
+        seen = sight(principal)
+        if not any(seen(render(row.leaf, row.opening, row.position)) for row in found):
+            raise NotFound("There is no event at this position in this organization.")
 
     async def feed(self, principal: Principal, after: int, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` events beyond position `after`, dense: raises Tampered when one is missing.
@@ -164,17 +178,19 @@ class Read:
         """Return what `feed` does, with the last position read; ask for what is beyond it next time."""
         found = await rows.feed(self._reader, principal.organization_id, after, min(limit, FEED_LIMIT_MAX))
         last = found[-1].position if found else after
-        if principal.workspace is not None:
-            found = [row for row in found if row.workspace == principal.workspace]
-        return FeedPage(events=[render(row.leaf, row.opening, row.position) for row in found], last=last)
+        seen = sight(principal)
+        events = [
+            render(row.leaf, row.opening, row.position) for row in found if reaches(principal, row.workspace)
+        ]
+        return FeedPage(events=[event for event in events if seen(event)], last=last)
 
     async def follow(self, principal: Principal, query: Query, after: int, limit: int) -> FeedPage:
         """Return those of the next `limit` events beyond `after` that match: the search's meaning, the feed's order."""
         found = await follow(
             self._reader,
             principal.organization_id,
-            principal.workspace,
-            query,
+            None,
+            narrow(principal, query),
             after,
             min(limit, FEED_LIMIT_MAX),
         )
@@ -203,10 +219,10 @@ class Read:
 
     async def _begins_at(self, principal: Principal, earliest: datetime) -> datetime | None:
         """Return when the first event that the principal may see occurred; claims before `earliest` do not count."""
-        if principal.workspace is None:
+        if principal.sees_all:
             return await self._tally.begins_at(principal.organization_id, earliest)
-        first = Query(since=earliest, order="oldest", limit=1)
-        found = await self._search.page(Wanted(principal.organization_id, principal.workspace, first))
+        first = narrow(principal, Query(since=earliest, order="oldest", limit=1))
+        found = await self._search.page(Wanted(principal.organization_id, None, first))
         return found.events[0].occurred_at if found.events else None
 
 
@@ -218,12 +234,6 @@ def _as_it_was(query: Query, place: Place) -> Query:
         only=query.only, never=query.never, words=query.words, never_words=query.never_words,
         since=place.since, until=query.until, range=query.range, order=query.order, limit=query.limit, cursor=query.cursor,
     )  # fmt: skip
-
-
-def _scope(principal: Principal) -> str:
-    return (
-        f"{principal.organization_id}/{'all' if principal.workspace is None else 'ws ' + principal.workspace}"
-    )
 
 
 def _loop_time() -> float:

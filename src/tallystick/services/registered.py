@@ -20,9 +20,9 @@ from msgspec import Struct
 from tallystick.catalogue.registered import Check, RegisteredAction, Violation, checker, judge_registration
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge
 from tallystick.event.model import Event, Target
-from tallystick.services.access import Principal
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import actor_of, require_whole_organization
+from tallystick.services.principal import Principal
 from tallystick.store import registered as rows
 from tallystick.store.connect import Connection, Pool
 

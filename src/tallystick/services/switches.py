@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from tallystick.errors import Forbidden, NotFound
 from tallystick.event.model import Event, Target
-from tallystick.services.access import MANAGE, Principal
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import actor_of, require_whole_organization
+from tallystick.services.permissions import MANAGE
+from tallystick.services.principal import Principal
 from tallystick.store import organizations
 from tallystick.store.connect import Connection, Pool, transaction
 from tallystick.store.switches import merge_config

@@ -14,6 +14,7 @@ from tallystick.store.conditions import conditions_of, person_texts, read_dictio
 from tallystick.store.connect import Pool, transaction
 from tallystick.store.months import FOREVER, NEVER
 from tallystick.store.queries import load
+from tallystick.store.read import Row as EventRow
 from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key
 from tallystick.store.search import Wanted
 from tallystick.store.statement import Statement, assemble
@@ -113,18 +114,21 @@ async def walk(pool: Pool, wanted: Wanted, *, credentials: Sequence[str], size: 
     return [Found(*row) for row in rows]
 
 
-async def place_of(pool: Pool, organization_id: UUID, event_id: UUID) -> tuple[Key, str] | None:
-    """Return where an event stands in the order of time, and its workspace; None when the log has no such event."""
+async def place_of(pool: Pool, organization_id: UUID, event_id: UUID) -> tuple[Key, EventRow] | None:
+    """Return where an event stands in the order of time, and the event; None when the log has no such event."""
     arguments = {"organization": organization_id, "id": event_id}
     async with transaction(pool, reading=True) as connection:
         row = await connection.fetchrow(_PLACE.text, *_PLACE.arguments(arguments))
-    return None if row is None else (Key(row["occurred_at"], row["position"]), row["workspace"])
+    if row is None:
+        return None
+    event = EventRow(row["position"], row["workspace"], row["leaf"], row["opening"])
+    return Key(row["occurred_at"], row["position"]), event
 
 
 async def within_time(
     pool: Pool,
     organization_id: UUID,
-    workspace: str | None,
+    workspaces: Sequence[str] | None,
     since: datetime,
     until: datetime,
     *,
@@ -137,7 +141,7 @@ async def within_time(
         _WITHIN,
         {
             "organization": organization_id,
-            "workspace": workspace,
+            "workspaces": workspaces,
             "since": since,
             "until": until,
             "beyond": beyond,
@@ -147,7 +151,12 @@ async def within_time(
 
 
 async def from_time(
-    pool: Pool, organization_id: UUID, workspace: str | None, since: datetime | None, *, wanted: int
+    pool: Pool,
+    organization_id: UUID,
+    workspaces: Sequence[str] | None,
+    since: datetime | None,
+    *,
+    wanted: int,
 ) -> list[Timed]:
     """Return events that occurred at `since` or later, oldest first; None = from the beginning."""
     return await _fetch(
@@ -155,7 +164,7 @@ async def from_time(
         _FROM,
         {
             "organization": organization_id,
-            "workspace": workspace,
+            "workspaces": workspaces,
             "since": since or NEVER,
             "wanted": wanted,
         },

@@ -80,13 +80,13 @@ async def quarantined(
     released: bool | None,
     action: str | None,
     positions: Sequence[int] | None,
-    workspace: str | None,
+    workspaces: Sequence[str] | None,
     limit: int,
 ) -> list[Quarantined]:
     """Return events in quarantine beyond position `after`; each condition None = any."""
     async with transaction(pool, reading=True) as connection:
         rows = await connection.fetch(
-            _SQL["quarantined"], organization_id, after, released, action, positions, workspace, limit
+            _SQL["quarantined"], organization_id, after, released, action, positions, workspaces, limit
         )
     return [Quarantined(*row) for row in rows]
 

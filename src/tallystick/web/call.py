@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope
 
 from tallystick.errors import Refused
-from tallystick.services.access import Principal
+from tallystick.event.model import Context
+from tallystick.services.principal import Principal
 
 QUERY_PARAMETERS_MAX = 200
 
@@ -20,7 +21,7 @@ class Call:
     those of its body in memory, which the guard gives back once it is answered.
     """
 
-    __slots__ = ("_headers", "held_bytes", "principal", "receive", "scope", "services")
+    __slots__ = ("_headers", "_request_id", "held_bytes", "principal", "receive", "scope", "services")
 
     def __init__(self, scope: Scope, receive: Receive, services: Any) -> None:
         self.scope = scope
@@ -29,6 +30,24 @@ class Call:
         self.principal: Principal | None = None
         self.held_bytes = 0
         self._headers: dict[bytes, bytes] | None = None
+        self._request_id: str | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The id of this call, made when somebody first asks for it: in a refusal, or in an event about the call."""
+        if self._request_id is None:
+            self._request_id = self.services.new_request_id()
+        return self._request_id
+
+    @property
+    def context(self) -> Context:
+        """From where this call came, for the events that Tallystick records about it; no URL, which may hold secrets."""
+        return Context(
+            ip=self.address,
+            user_agent=self.header(b"user-agent"),
+            request_id=self.request_id,
+            session_id=None if self.principal is None else self.principal.session_id,
+        )
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name; repeated ones as one list (RFC 9110, 5.3).

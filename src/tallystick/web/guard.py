@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tallystick import errors
-from tallystick.services.access import EXPORT, READ
+from tallystick.services.permissions import EXPORT, READ
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.call import Answer, Call
 
@@ -139,10 +139,9 @@ class Guarded:
         except errors.Unauthorized:
             self._attempts.failed(call.address)
             raise
-        principal.require(permission)
+        call.principal = principal.under(permission)
         if permission in READING:
             await self._services.switches.require_reading(principal.organization_id)
-        call.principal = principal
 
     def _refusal(self, call: Call, error: errors.AuditError) -> Answer:
         request_id = self._services.new_request_id()

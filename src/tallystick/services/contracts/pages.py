@@ -23,7 +23,9 @@ from tallystick.merkle.tree import leaf_hash
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Clause, Query
 from tallystick.query.text import fold, fold_ascii
-from tallystick.services.access import Principal
+from tallystick.services.narrow import narrow, sight
+from tallystick.services.narrow import scope_of as seen_by
+from tallystick.services.principal import Principal
 from tallystick.services.sign import Signer
 from tallystick.store import contracts as rows
 from tallystick.store import read as log_rows
@@ -148,17 +150,18 @@ class Contracts:
         if size is None:
             size = await log_rows.size(self._reader, principal.organization_id)
         query = replace(ask.query, limit=wanted, offset=0, cursor=None)
-        base = Wanted(principal.organization_id, principal.workspace, query, size, after)
+        base = Wanted(principal.organization_id, None, query, size, after)
         found: dict[int, FoundRow] = {}
         ends: list[Key] = []
         for clauses in ask.any_of:
             narrowed = replace(query, only=tuple(sorted((*query.only, *clauses))))
-            page = await self._search.page(dataclasses.replace(base, query=narrowed))
+            page = await self._search.page(dataclasses.replace(base, query=narrow(principal, narrowed)))
             found.update((row.position, row) for row in page.events)
             if page.next_key is not None:
                 ends.append(page.next_key)
         if ask.credentials:
-            walked = await rows.walk(self._reader, base, credentials=ask.credentials, size=size)
+            seen = dataclasses.replace(base, query=narrow(principal, query))
+            walked = await rows.walk(self._reader, seen, credentials=ask.credentials, size=size)
             found.update((row.position, row) for row in walked)
             if len(walked) == wanted:
                 ends.append(_key(walked[-1]))
@@ -219,7 +222,7 @@ class Contracts:
         found = None
         if (event_id := _uuid(text)) is not None:
             found = await rows.place_of(self._reader, principal.organization_id, event_id)
-        if found is None or (principal.workspace is not None and found[1] != principal.workspace):
+        if found is None or not sight(principal)(render(found[1].leaf, found[1].opening, found[0].position)):
             raise Refused(
                 f"{name}: there is no event with this id in this organization. Use an id of a page you received.",
                 path=f"/{name}",
@@ -244,8 +247,7 @@ def exactly(actions: Sequence[str]) -> Clause:
 
 def scope_of(principal: Principal, contract: str, more: str) -> str:
     """Return what a cursor is bound to besides the filters of its query."""
-    part = "all" if principal.workspace is None else f"ws {principal.workspace}"
-    return f"{contract}\n{principal.organization_id}/{part}\n{more}"
+    return f"{contract}\n{seen_by(principal)}\n{more}"
 
 
 def _scope(principal: Principal, ask: Ask) -> str:

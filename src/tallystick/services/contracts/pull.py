@@ -17,8 +17,9 @@ from tallystick.event.render import render
 from tallystick.merkle.tree import leaf_hash
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Query
-from tallystick.services.access import Principal
 from tallystick.services.contracts.pages import scope_of
+from tallystick.services.narrow import reaches, sight
+from tallystick.services.principal import Principal
 from tallystick.store import contracts as rows
 from tallystick.store import read as log_rows
 from tallystick.store.connect import Pool
@@ -57,23 +58,27 @@ class Pull:
         Without `beyond` the events of the millisecond itself come too. Fewer come when they are very large.
         """
         found: list[Pulled] = []
+        seen = sight(principal)
         taken = 0
         while len(found) < limit and taken <= PULL_BYTES_MAX:
             wanted = min(CHUNK_ROWS, limit - len(found))
             chunk = await self._chunk(principal, since_ms, beyond, wanted)
             for row in chunk:
                 taken += len(row.leaf) + len(row.opening)
-                found.append(_pulled(_milliseconds(row.occurred_at), row))
+                pulled = _pulled(_milliseconds(row.occurred_at), row)
+                if seen(pulled.event):
+                    found.append(pulled)
             if len(chunk) < wanted:
                 break
-            since_ms, beyond = found[-1].milliseconds, chunk[-1].id
+            since_ms, beyond = _milliseconds(chunk[-1].occurred_at), chunk[-1].id
         return found
 
     async def _chunk(
         self, principal: Principal, since_ms: int | None, beyond: UUID | None, wanted: int
     ) -> list[rows.Timed]:
         """Return the next events: first the rest of the millisecond, then whole milliseconds, then part of one."""
-        where = (self._reader, principal.organization_id, principal.workspace)
+        workspaces = None if principal.workspaces is None else sorted(principal.workspaces - {""})
+        where = (self._reader, principal.organization_id, workspaces)
         found: list[rows.Timed] = []
         start = None if since_ms is None else _instant(since_ms)
         if start is not None and beyond is not None:
@@ -95,8 +100,8 @@ class Pull:
     async def by_position(self, principal: Principal, cursor: str, limit: int) -> tuple[list[Pulled], str]:
         """Return the next `limit` events in the order of positions, and the cursor that goes on behind them.
 
-        `cursor` is "start" or one that was given out. For a key bound to a workspace, those of it among the next
-        `limit`. Raises Refused for a cursor of another organization, Tampered when a position is missing.
+        `cursor` is "start" or one that was given out. For who sees a part of the log, those of it among the
+        next `limit`. Raises Refused for a cursor of another organization, Tampered when a position is missing.
         """
         scope = scope_of(principal, "position", "")
         after = -1
@@ -105,9 +110,10 @@ class Pull:
             after = read_cursor(asked, scope=scope, key=self._cursor_key).position
         read = await log_rows.feed(self._reader, principal.organization_id, after, limit)
         last = read[-1].position if read else after
-        seen = [row for row in read if principal.workspace in (None, row.workspace)]
+        pulled = [_pulled_row(row) for row in read if reaches(principal, row.workspace)]
+        seen = sight(principal)
         place = Place(EPOCH, last, 0)
-        return [_pulled_row(row) for row in seen], write_cursor(
+        return [one for one in pulled if seen(one.event)], write_cursor(
             place, Query(order="oldest"), scope=scope, key=self._cursor_key
         )
 

@@ -26,8 +26,8 @@ SELECT s.type, s.id FROM subjects s
 WHERE s.organization_id = :organization AND s.type = ANY (:types::text[]) AND s.id = ANY (:ids::text[])
 
 -- place_of --
--- Where one event stands in the order of time; its workspace decides who may know.
-SELECT a.occurred_at, a.position, a.workspace
+-- Where one event stands in the order of time, and what it is: that decides who may know.
+SELECT a.occurred_at, a.position, a.workspace, a.leaf, a.opening
 FROM idempotency i JOIN audit_logs a
     ON a.organization_id = i.organization_id AND a.position = i.position AND a.received_at = i.received_at
 WHERE i.organization_id = :organization AND i.id = :id
@@ -36,14 +36,14 @@ WHERE i.organization_id = :organization AND i.id = :id
 -- Events of a stretch of time in the order of their ids, beyond one id; a stretch is one millisecond.
 SELECT a.id, a.position, a.occurred_at, a.leaf, a.opening FROM audit_logs a
 WHERE a.organization_id = :organization AND a.occurred_at >= :since AND a.occurred_at < :until
-    AND (:beyond::uuid IS NULL OR a.id > :beyond) AND (:workspace::text IS NULL OR a.workspace = :workspace)
+    AND (:beyond::uuid IS NULL OR a.id > :beyond) AND (:workspaces::text[] IS NULL OR a.workspace = ANY (:workspaces))
 ORDER BY a.id LIMIT :wanted
 
 -- from_time --
 -- Events from a time on, oldest first.
 SELECT a.id, a.position, a.occurred_at, a.leaf, a.opening FROM audit_logs a
 WHERE a.organization_id = :organization AND a.occurred_at >= :since
-    AND (:workspace::text IS NULL OR a.workspace = :workspace)
+    AND (:workspaces::text[] IS NULL OR a.workspace = ANY (:workspaces))
 ORDER BY a.occurred_at, a.position LIMIT :wanted
 
 -- subjects_known_as --

@@ -33,7 +33,7 @@ WHERE q.organization_id = $1 AND q.position > $2
     AND ($3::boolean IS NULL OR (q.released_by IS NOT NULL) = $3)
     AND ($4::text IS NULL OR q.action = $4)
     AND ($5::bigint[] IS NULL OR q.position = ANY ($5))
-    AND ($6::text IS NULL OR a.workspace = $6)
+    AND ($6::text[] IS NULL OR a.workspace = ANY ($6))
 ORDER BY q.position LIMIT $7
 
 -- release --

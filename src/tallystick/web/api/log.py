@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from tallystick.errors import NotFound, Refused
 from tallystick.merkle.tile import TileId
+from tallystick.services.narrow import require_whole_log
 from tallystick.web.api.answers import json_answer, text_answer
 from tallystick.web.call import Answer, Call
 
@@ -25,6 +26,7 @@ async def get_verifier_keys(call: Call) -> Answer:
 
 async def get_tile(call: Call) -> Answer:
     """Return the hashes of a tile; full tiles never change."""
+    require_whole_log(call.caller)
     try:
         tile = TileId.parse(f"tile/{call.path('tile')}")
     except Refused:
@@ -36,6 +38,7 @@ async def get_tile(call: Call) -> Answer:
 async def get_inclusion_proof(call: Call) -> Answer:
     """Prove that the leaf at `position` is in the tree of `size` leaves (RFC 6962, 2.1.1)."""
     numbers = _numbers(call, required=("position",), optional=("size",))
+    await call.services.read.require_position(call.caller, numbers["position"])
     proof = await call.services.log.inclusion(
         call.caller.organization_id, numbers["position"], numbers.get("size")
     )
@@ -44,6 +47,7 @@ async def get_inclusion_proof(call: Call) -> Answer:
 
 async def get_consistency_proof(call: Call) -> Answer:
     """Prove that the tree of `new` leaves extends the tree of `old` leaves (RFC 6962, 2.1.2)."""
+    require_whole_log(call.caller)
     numbers = _numbers(call, required=("old",), optional=("new",))
     return json_answer(
         await call.services.log.consistency(call.caller.organization_id, numbers["old"], numbers.get("new"))
