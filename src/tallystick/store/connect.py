@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Literal, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from uuid import UUID
 
 import asyncpg
 
@@ -48,6 +50,14 @@ PLANS: Mapping[Role, Mapping[str, str]] = {
     "keeper": {},
 }
 
+
+class Every(Enum):
+    """The name for all organizations at once: the server's own work, such as finding whose a credential is."""
+
+    EVERY = "*"
+
+
+EVERY = Every.EVERY
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 _INFINITIES = {datetime.max: 2**63 - 1, datetime.min: -(2**63)}  # noqa: DTZ901 - the naive ones mean no end
@@ -238,8 +248,13 @@ def _jsonb_from_wire(value: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, *, reading: bool = False) -> AsyncIterator[Connection]:
+async def transaction(
+    pool: Pool, *, reading: bool = False, organization: UUID | Every | None = None
+) -> AsyncIterator[Connection]:
     """Give a connection inside a transaction that is committed at the end, or not at all.
+
+    Only rows of `organization` can be read or written in it (schema_tenancy.sql), whatever its statements ask for;
+    None = of no organization, EVERY = of all. The setting travels with BEGIN and ends with the transaction.
 
     An error of ours (AuditError) rolls back and keeps the connection; after any other error, a cancellation
     included, the connection is thrown away. Raises what `classify` makes of the driver's errors, UnknownOutcome
@@ -250,7 +265,7 @@ async def transaction(pool: Pool, *, reading: bool = False) -> AsyncIterator[Con
     except Exception as error:
         raise classify(error, during_commit=False) from error
     try:
-        await connection.execute(pool.begin_reading if reading else pool.begin)
+        await connection.execute((pool.begin_reading if reading else pool.begin) + _tenancy(organization))
         try:
             yield connection
         except AuditError:
@@ -268,6 +283,17 @@ async def transaction(pool: Pool, *, reading: bool = False) -> AsyncIterator[Con
         raise
     finally:
         await pool.inner.release(connection)
+
+
+def _tenancy(organization: UUID | Every | None) -> str:
+    match organization:
+        case None:
+            return ""
+        case Every.EVERY:
+            return "; SET LOCAL tallystick.organization = '*'"
+        case _:
+            # A setting takes no parameter; a UUID's own text holds nothing but digits and hyphens.
+            return f"; SET LOCAL tallystick.organization = '{UUID(bytes=organization.bytes)}'"
 
 
 def _throw_away(connection: asyncpg.Connection) -> None:
