@@ -100,6 +100,16 @@ CREATE TABLE member_groups (
 );
 CREATE INDEX member_groups_by_member ON member_groups (organization_id, member_id);
 
+-- directory_entries: what a directory (SCIM) says of a member or group beyond what is kept in their own rows, so that it
+-- reads back what it wrote: names, all e-mail addresses.
+CREATE TABLE directory_entries (
+    organization_id uuid        NOT NULL,
+    id              text        NOT NULL,  -- mbr_… or grp_…
+    attributes      jsonb       NOT NULL CHECK (jsonb_typeof(attributes) = 'object'),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (organization_id, id)
+);
+
 -- one_time_links: who holds the link may do one thing once, as one member.
 CREATE TABLE one_time_links (
     organization_id uuid        NOT NULL,
@@ -146,11 +156,16 @@ CREATE TABLE operator_keys (
     last_used_ip text
 );
 
--- viewer_tokens: short-lived reading for a SaaS's own customers, with filters that no request can widen.
+-- viewer_tokens: short-lived reading for a SaaS's own customers, with filters that no request can widen. A token is good
+-- for one exchange; what it is exchanged for (session_sha256) ends when the token would have.
 CREATE TABLE viewer_tokens (
     organization_id uuid        NOT NULL,
     id              text        NOT NULL,  -- vwt_…
+    name            text        NOT NULL,  -- who it is for, as the backend says
     sha256          bytea       NOT NULL CHECK (octet_length(sha256) = 32),
+    session_sha256  bytea       CHECK (octet_length(session_sha256) = 32),
+    permissions     text[]      NOT NULL,
+    workspaces      text[],                -- those of the key that made it; null = the whole organization
     filters         jsonb       NOT NULL CHECK (jsonb_typeof(filters) = 'object'),
     origins         text[]      NOT NULL DEFAULT '{}',
     created_by      text        NOT NULL,
@@ -158,8 +173,11 @@ CREATE TABLE viewer_tokens (
     expires_at      timestamptz NOT NULL,
     used_at         timestamptz,
     revoked_at      timestamptz,
-    PRIMARY KEY (organization_id, id)
+    PRIMARY KEY (organization_id, id),
+    CONSTRAINT session_begins_with_use CHECK ((session_sha256 IS NULL) = (used_at IS NULL))
 );
+CREATE INDEX viewer_tokens_by_session ON viewer_tokens (session_sha256) WHERE session_sha256 IS NOT NULL;
+CREATE INDEX viewer_tokens_by_end ON viewer_tokens (expires_at);
 CREATE INDEX viewer_tokens_by_hash ON viewer_tokens (sha256);
 
 -- identity_providers: who else may say who somebody is (OpenID Connect).
@@ -183,7 +201,7 @@ CREATE TABLE identity_providers (
 -- sees who is who and never a hash.
 GRANT SELECT, INSERT, UPDATE ON teams, workspaces, members, roles, groups, one_time_links, sessions, operator_keys,
     viewer_tokens, identity_providers TO tallystick_writer;
-GRANT SELECT, INSERT, UPDATE, DELETE ON member_workspaces, member_groups TO tallystick_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON member_workspaces, member_groups, directory_entries TO tallystick_writer;
 GRANT SELECT ON teams, workspaces, roles, groups, member_workspaces, member_groups TO tallystick_reader, tallystick_keeper;
 GRANT SELECT (organization_id, id, email, display_name, role, active, access_version, created_at, removed_at)
     ON members TO tallystick_reader, tallystick_keeper;
