@@ -47,15 +47,15 @@ def _base62(number: int, width: int) -> str:
     return "".join(reversed(digits))
 
 
-def format_key(secret: bytes) -> str:
+def format_key(secret: bytes, prefix: str = KEY_PREFIX) -> str:
     """Write 32 random bytes as a key: `tst_`, 43 base62 digits, and a CRC32 that catches slips of the hand."""
-    body = KEY_PREFIX + _base62(int.from_bytes(secret, "big"), 43)
+    body = prefix + _base62(int.from_bytes(secret, "big"), 43)
     return body + _base62(zlib.crc32(body.encode()), 6)
 
 
-def is_well_formed(key: str) -> bool:
+def is_well_formed(key: str, prefix: str = KEY_PREFIX) -> bool:
     """Tell whether `key` has the shape and checksum of a key, before any database is asked."""
-    if len(key) != KEY_LENGTH or not key.startswith(KEY_PREFIX) or not key.isascii():
+    if len(key) != KEY_LENGTH or not key.startswith(prefix) or not key.isascii():
         return False
     return hmac.compare_digest(_base62(zlib.crc32(key[:-6].encode()), 6), key[-6:])
 
