@@ -116,3 +116,14 @@ SELECT CASE WHEN i.indisprimary
     THEN 'ALTER TABLE {table} ADD ' || (SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.conindid = i.indexrelid)
     ELSE regexp_replace(pg_get_indexdef(i.indexrelid), '^CREATE INDEX \S+ ON (ONLY )?\S+', 'CREATE INDEX ON {table}') END
 FROM pg_index i WHERE i.indrelid = 'audit_logs'::regclass ORDER BY i.indisprimary DESC
+
+-- months --
+-- The months of one log, oldest first.
+SELECT month AS start, (month AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC' AS next
+FROM log_months WHERE organization_id = $1 ORDER BY 1
+
+-- leaf_hashes --
+-- The leaf hashes of some positions that were received in one month.
+SELECT leaf_hash FROM audit_logs
+WHERE organization_id = $1 AND received_at >= $2 AND received_at < $3 AND position >= $4 AND position < $5
+ORDER BY position

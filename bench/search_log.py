@@ -33,11 +33,11 @@ NOW = START + timedelta(days=DAYS)
 WAITING_ROWS = (
     1_500  # appended after the indexes are there, so that searches meet a pending list as in real life
 )
-DATABASE = "bench"
+DATABASE = "tallystick"  # as the product calls it: a `tallystick serve` runs on the folder
 _PARTS = re.split(
     r"^-- (\w+) --$", Path(__file__).with_name("search_load.sql").read_text(), flags=re.MULTILINE
 )
-_SQL = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
+SQL = dict(zip(_PARTS[1::2], _PARTS[2::2], strict=True))
 _UNSAFE_WHILE_LOADING = (
     "SET synchronous_commit = off; SET jit = off; SET max_parallel_maintenance_workers = 0"
 )
@@ -70,7 +70,7 @@ def server(folder: Path | None, say: Callable[[str], None]) -> Iterator[tuple[Lo
     if not found.cluster.exists():
         cluster.make_cluster(found, passwords[cluster.SUPERUSER])
     process = embedded.spawn(
-        found, {**embedded.DEFAULTS, **embedded.HELD, "fsync": "off", "max_wal_size": "8GB"}
+        found, {**embedded.DEFAULTS, **embedded.HELD, "fsync": "off", "max_wal_size": "2GB"}
     )
     try:
         _wait_until_ready(found, process)
@@ -104,7 +104,7 @@ async def load(logins: Logins, superuser: Dsn, rows: int, say: Callable[[str], N
     await migrate.migrate(logins.owner, migrate.read_plan(), say=lambda _: None)
     connection = await connect(superuser.with_database(DATABASE))
     for name in ("shapes", "people"):
-        await connection.execute(_SQL[name])
+        await connection.execute(SQL[name])
     await connection.execute("ANALYZE bench_people; ANALYZE bench_actions")
     step = timedelta(microseconds=timedelta(days=DAYS) // timedelta(microseconds=1) // rows)
     months = _months(rows - WAITING_ROWS, step)
@@ -116,10 +116,10 @@ async def load(logins: Logins, superuser: Dsn, rows: int, say: Callable[[str], N
             f"ALTER TABLE audit_logs ATTACH PARTITION {month.table} "
             f"FOR VALUES FROM ('{month.start.isoformat()}') TO ('{next_month(month.start).isoformat()}')"
         )
-    fill = _SQL["fill_month"].replace("{table}", "audit_logs")
+    fill = SQL["fill_month"].replace("{table}", "audit_logs")
     await connection.execute(fill, rows - WAITING_ROWS, rows, START, step, rare)
     for name in ("fill_subjects", "fill_terms", "fill_event_counts", "fill_heads"):
-        await connection.execute(_SQL[name])
+        await connection.execute(SQL[name])
     await _labels(connection)
     await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO tallystick_reader")
     for table in ("subject_labels", "subjects", "terms", "event_counts", "log_head", "log_months"):
@@ -147,16 +147,16 @@ async def _fill(superuser: Dsn, waiting: list[Month], step: timedelta, rare: int
         await connection.execute(
             f"CREATE TABLE {month.table} (LIKE audit_logs INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
         )
-        fill = _SQL["fill_month"].replace("{table}", month.table)
+        fill = SQL["fill_month"].replace("{table}", month.table)
         await connection.execute(fill, month.first, month.end, START, step, rare)
-        for statement in await connection.fetch(_SQL["indexes"]):
+        for statement in await connection.fetch(SQL["indexes"]):
             await connection.execute(statement[0].replace("{table}", month.table))
         await connection.execute(f"VACUUM ANALYZE {month.table}")
     await connection.close()
 
 
 async def _labels(connection: Connection) -> None:
-    labels = await connection.fetch(_SQL["labels"])
+    labels = await connection.fetch(SQL["labels"])
     await connection.copy_records_to_table(
         "subject_labels",
         records=[(*row, trigrams(row["label"])) for row in labels],
