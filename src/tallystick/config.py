@@ -111,6 +111,24 @@ def _address(value: str) -> Dsn:
     return Dsn(value)
 
 
+def _public_url(value: str) -> str:
+    expected = "the address browsers use, without a path, for example https://audit.example.com"
+    try:
+        parts = urlsplit(value.rstrip("/"))
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    host = (parts.hostname or "").lower()
+    local = host in ("localhost", "127.0.0.1", "::1")
+    if not re.fullmatch(r"[a-z0-9._:-]+", host) or parts.username or parts.path or parts.query or parts.fragment:
+        raise ValueError(expected)
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        raise ValueError(expected + "; plain http is for the loopback address alone")
+    shown = f"[{host}]" if ":" in host else host
+    usual = {"https": 443, "http": 80}[parts.scheme]
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, usual) else "")
+
+
 def _memory(value: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,6}(kB|MB|GB)", value):
         raise ValueError("an amount of memory with its unit, for example 128MB or 2GB")
@@ -145,6 +163,10 @@ class Settings:
     port: Annotated[int, Spec(
         "TALLYSTICK_PORT", _whole(0, 65535), "number",
         "Port it listens on; 0 = any free one")] = 8080
+    public_url: Annotated[str | None, Spec(
+        "TALLYSTICK_PUBLIC_URL", _public_url, "address",
+        "The https address at which browsers reach this server; people can sign in only there, or on the loopback "
+        "address without it")] = None
     database_url: Annotated[Dsn | None, Spec(
         "TALLYSTICK_DATABASE_URL", _address, "address",
         "An external PostgreSQL 15 or newer, as the owner of the tables; without it the embedded one is started")] = None

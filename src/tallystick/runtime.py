@@ -45,6 +45,7 @@ from tallystick.services.registered import Registered
 from tallystick.services.sign import Signer
 from tallystick.services.switches import Switches
 from tallystick.store import durability, embedded, logs, migrate, organizations
+from tallystick.services.sign_in.build import build as build_sign_in
 from tallystick.store.connect import Logins, Pool, connect, open_pool, transaction
 from tallystick.store.embedded import EmbeddedPostgres
 from tallystick.web.app import Application
@@ -54,6 +55,7 @@ from tallystick.web.metrics import Metrics
 from tallystick.web.parts import Parts, Readiness
 from tallystick.web.protocol import LimitedProtocol
 
+from tallystick.web.origin import Address
 DATABASE = "tallystick"
 GRACE_SECONDS = 10
 log = structlog.get_logger("tallystick")
@@ -180,6 +182,15 @@ class Runtime:
         self.read = Read(self.reader, cursor_key=cursor_key, now=now)
         self.switches = Switches(
             self.reader,
+        self.people = build_sign_in(
+            self.writer,
+            self.ingest,
+            home=self.organization.id,
+            sealing_key=secret_of(data / "keys" / "sealing.key", os.urandom),
+            now=now,
+            monotonic=time.monotonic,
+            random=os.urandom,
+        )
             enabled=settings.audit_logs_enabled,
             default=settings.default_org_feature_can_use_audit_logs,
             monotonic=time.monotonic,
@@ -249,6 +260,11 @@ class Runtime:
         recorded = await ingest.record_batch(demo, body, ndjson=False)
         await appender.stop()
         for result in recorded.results:
+            address=Address(public_url=self.settings.public_url),
+            sessions=self.people.sessions,
+            sign_in=self.people.sign_in,
+            links=self.people.links,
+            account=self.people.account,
             if result.error is not None:
                 raise Refused(f"an event of the demo was refused: {result.error.message}")
 

@@ -135,7 +135,7 @@ def test_docs_page_has_no_script_and_a_strict_policy(server: Server) -> None:
             assert asset.status_code == 200
             again = client.get(f"/static/{name}", headers={"If-None-Match": asset.headers["etag"]})
             assert again.status_code == 304
-        assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
+        assert client.get("/", follow_redirects=False).headers["location"] == "/sign-in"
 
 
 def _is_dark(colour: str) -> bool:

@@ -14,6 +14,7 @@ from tallystick.config import read_settings
 from tallystick.errors import Misconfigured
 from tallystick.runtime import Runtime, listen
 from tallystick.services.organize import FirstKeys
+from tallystick.services.sign_in.links import NewLink
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,12 +36,15 @@ async def _serve(runtime: Runtime, url: str, listener: object, ready_file: Path 
         keys = await runtime.organize.first_keys(runtime.settings.data, make=ready_file is not None)
         if demo:
             await _fill(runtime)
+        first = await runtime.people.links.first_admin(runtime.organization.id)
 
         def ready() -> None:
             _write_whole(runtime.settings.data / "server.json", {"url": url, "pid": os.getpid()})
             if ready_file is not None and keys is not None:
                 _write_whole(ready_file, _ready(url, keys))
             _greet(url, keys, runtime)
+            if first is not None:
+                _invite(runtime.settings.public_url or url, first)
 
         await runtime.serve(listener, ready=ready)  # type: ignore[arg-type]
     finally:
@@ -86,6 +90,11 @@ def _greet(url: str, keys: FirstKeys | None, runtime: Runtime) -> None:
         out.print(f"  write key     {keys.write_key}")
         out.print(f"  [dim]also in {runtime.settings.data / 'first-keys.json'}, readable by you alone[/]")
     out.print(f"  docs          {url}/docs\n")
+
+
+def _invite(url: str, link: NewLink) -> None:
+    out.print("  [bold]Nobody can sign in yet.[/] This link makes the first owner; it works once, for 24 hours:")
+    out.print(f"  {url}{link.path}\n", style="bold cyan")
 
 
 def _say(sentence: str) -> None:

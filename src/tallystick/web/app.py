@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
 from tallystick.services.permissions import EXPORT, MANAGE, READ, WRITE
-from tallystick.web import catalogue_page, docs, openapi, replies
+from tallystick.web import assets, catalogue_page, docs, openapi, replies
 from tallystick.web.api import (
     actions,
     anthropic,
@@ -33,6 +34,7 @@ from tallystick.web.api import (
 )
 from tallystick.web.api.contract import fastapi_errors
 from tallystick.web.guard import Guarded, problem
+from tallystick.web.call import Call
 from tallystick.web.operation import Operation
 from tallystick.web.parameters import (
     BATCH,
@@ -50,6 +52,9 @@ from tallystick.web.parameters import (
     TILE,
 )  # fmt: skip
 
+from tallystick.web.recorded import Recorder
+from tallystick.web.ui.page import GuardedPage, lost
+from tallystick.web.ui.routes import PAGES
 
 def op(
     method: str, path: str, name: str, handler: Any, permission: str | None, tag: str, **more: Any
@@ -121,7 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/docs", "docs", docs.get_docs, None, "Docs", replies=replies.PAGE),
     op("GET", "/docs/catalogue", "catalogue", catalogue_page.get_catalogue, None, "Docs",
        parameters=catalogue_page.PARAMETERS, replies=catalogue_page.REPLIES),
-    op("GET", "/static/{file}", "static", docs.get_static, None, "Docs", replies=replies.STATIC),
+    op("GET", "/static/{file}", "static", assets.get_static, None, "Docs", replies=replies.STATIC),
 )  # fmt: skip
 
 
@@ -149,8 +154,14 @@ class Application:
             Route(path, ByMethod({m: app for (m, p), app in guarded.items() if p == path}))
             for path in dict.fromkeys(o.path for o in operations)
         ]
-        routes.append(Route("/", _start_page))
-        self._rest = Starlette(routes=routes, exception_handlers={404: _not_found, HTTPException: _not_found})
+        routes += [
+            Route(
+                path, ByMethod({page.method: GuardedPage(page, parts) for page in PAGES if page.path == path})
+            )
+            for path in dict.fromkeys(page.path for page in PAGES)
+        ]
+        nowhere = no_such_page(parts)
+        self._rest = Starlette(routes=routes, exception_handlers={404: nowhere, HTTPException: nowhere})
         # A path with a slash too many is another path; redirecting would hide the caller's mistake.
         self._rest.router.redirect_slashes = False
 
@@ -182,13 +193,16 @@ class ByMethod:
         await app(scope, receive, send)
 
 
-async def _start_page(request: Request) -> Response:
-    return RedirectResponse("/docs", 302)
+def no_such_page(parts: Any) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """Return what answers where there is nothing: a page for people, problem+json for programs."""
 
 
-async def _not_found(request: Request, error: Exception) -> Response:
-    return _nothing_here()
+    return answer
 
 
 def _nothing_here() -> Response:
     return problem(NotFound("There is nothing at this path. The paths that exist are listed at /docs."))
+    async def answer(request: Request, error: Exception) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return _nothing_here()
+        return await lost(Call(request.scope, request.receive, parts))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,7 +10,6 @@ from msgspec import json
 from starlette.responses import Response
 
 from tallystick import __version__
-from tallystick.errors import NotFound
 from tallystick.web.call import Answer, Call
 
 SECURITY_HEADERS = {
@@ -25,7 +22,6 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-STATIC_TYPES = {"css": "text/css", "svg": "image/svg+xml"}
 
 
 @cache
@@ -63,23 +59,3 @@ def _page() -> str:
 async def get_docs(call: Call) -> Answer:
     """Show this API as a page."""
     return Response(_page(), headers=SECURITY_HEADERS, media_type="text/html")
-
-
-async def get_static(call: Call) -> Answer:
-    """Return a style sheet or picture of our own pages."""
-    content, kind = _static(call.path("file"))
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"Cache-Control": "public, max-age=300", "ETag": etag, "X-Content-Type-Options": "nosniff"}
-    if call.header(b"if-none-match") == etag:
-        return Response(None, 304, headers)
-    return Response(content, headers=headers, media_type=kind)
-
-
-@cache
-def _static(name: str) -> tuple[bytes, str]:
-    # Only names that are there are served: nothing of the request becomes a path.
-    for file in resources.files("tallystick.web").joinpath("static").iterdir():
-        kind = STATIC_TYPES.get(file.name.rpartition(".")[2])
-        if file.name == name and kind is not None:
-            return file.read_bytes(), kind
-    raise NotFound("There is no such file.")

@@ -17,11 +17,16 @@ from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
 from tallystick.services.switches import Switches
+from tallystick.services.sign_in.account import Account
+from tallystick.services.sign_in.links import Links
+from tallystick.services.sign_in.sessions import Sessions
+from tallystick.services.sign_in.sign_in import SignIn
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
 from tallystick.web.metrics import Metrics
 
 
+from tallystick.web.origin import Address
 class Readiness(Struct, frozen=True, kw_only=True):
     """One thing that must hold for the server to be of use, and what to do when it does not."""
 
@@ -52,3 +57,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     new_request_id: Callable[[], str]
     readiness: Callable[[], Awaitable[list[Readiness]]]
     stopping: Callable[[], bool]
+    address: Address
+    sessions: Sessions
+    sign_in: SignIn
+    links: Links
+    account: Account

@@ -26,6 +26,7 @@ PAGE = (Reply(status=200, summary="The page.", type="text/html", schema=_TEXT),)
 STATIC = (
     Reply(status=200, summary="The style sheet.", type="text/css", schema=_TEXT),
     Reply(status=200, summary="The picture.", type="image/svg+xml", schema=_TEXT),
+    Reply(status=200, summary="The script.", type="text/javascript", schema=_TEXT),
 )
 READY = (
     Reply(status=200, summary="Ready: events can be recorded and read."),

@@ -1,0 +1,1 @@
+"""Sign-in of people: passwords with a second factor, identity providers, sessions, and links that work once."""

@@ -1,0 +1,50 @@
+"""The parts of sign-in, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from tallystick.services.ingest import Ingest
+from tallystick.services.sign_in.account import Account
+from tallystick.services.sign_in.links import Links
+from tallystick.services.sign_in.passwords import Passwords
+from tallystick.services.sign_in.sealing import Sealer
+from tallystick.services.sign_in.sessions import Sessions
+from tallystick.services.sign_in.sign_in import SignIn
+from tallystick.store.connect import Pool
+
+
+class People(Struct, frozen=True, kw_only=True):
+    """Everything that signs people in."""
+
+    sessions: Sessions
+    sign_in: SignIn
+    links: Links
+    account: Account
+
+
+def build(
+    writer: Pool,
+    ingest: Ingest,
+    *,
+    home: UUID,
+    sealing_key: bytes,
+    now: Callable[[], datetime],
+    monotonic: Callable[[], float],
+    random: Callable[[int], bytes],
+) -> People:
+    """Return the parts of sign-in of one server; see each of them for the arguments."""
+    sealer = Sealer(sealing_key, random=random)
+    passwords = Passwords(random)
+    sessions = Sessions(writer, ingest, now=now, random=random)
+    sign_in = SignIn(writer, ingest, sessions, passwords, sealer, home=home, now=now, monotonic=monotonic)
+    return People(
+        sessions=sessions,
+        sign_in=sign_in,
+        links=Links(writer, ingest, sessions, passwords, now=now, random=random),
+        account=Account(writer, ingest, sessions, sign_in, passwords, sealer, now=now, random=random),
+    )

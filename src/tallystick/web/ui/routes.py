@@ -1,0 +1,36 @@
+"""The table of pages on one screen; web/app.py serves them beside the operations of the API."""
+
+from __future__ import annotations
+
+from tallystick.web.ui.page import PUBLIC, SIGNED_IN, Page
+from tallystick.web.ui.pages import account, sign_in, start
+
+GET, POST = "GET", "POST"
+
+
+def page(method: str, path: str, name: str, handler: object, permission: str | None) -> Page:
+    """Declare a page."""
+    return Page(method=method, path=path, name=name, handler=handler, permission=permission)  # type: ignore[arg-type]
+
+
+PAGES: tuple[Page, ...] = (
+    page(GET, "/", "start", start.start, PUBLIC),
+    page(POST, "/theme", "chooseTheme", start.choose_theme, PUBLIC),
+    page(GET, "/sign-in", "signIn", sign_in.show, PUBLIC),
+    page(POST, "/sign-in", "signInWithPassword", sign_in.with_password, PUBLIC),
+    page(GET, "/sign-in/organization", "signInOrganization", sign_in.show_choice, PUBLIC),
+    page(POST, "/sign-in/organization", "chooseOrganization", sign_in.choose, PUBLIC),
+    page(GET, "/sign-in/code", "signInCode", sign_in.show_code, PUBLIC),
+    page(POST, "/sign-in/code", "signInWithCode", sign_in.with_code, PUBLIC),
+    page(GET, "/sign-in/forgot", "forgotPassword", sign_in.forgot, PUBLIC),
+    page(GET, "/sign-in/link/{token}", "showLink", sign_in.show_link, PUBLIC),
+    page(POST, "/sign-in/link/{token}", "useLink", sign_in.use_link, PUBLIC),
+    page(POST, "/sign-out", "signOut", sign_in.sign_out, PUBLIC),
+    page(GET, "/account", "account", account.show, SIGNED_IN),
+    page(POST, "/account/password", "changePassword", account.change_password, SIGNED_IN),
+    page(GET, "/account/second-factor", "secondFactor", account.show_second_factor, SIGNED_IN),
+    page(POST, "/account/second-factor", "enableSecondFactor", account.enable_second_factor, SIGNED_IN),
+    page(POST, "/account/second-factor/remove", "disableSecondFactor", account.disable_second_factor, SIGNED_IN),
+    page(POST, "/account/recovery-codes", "newRecoveryCodes", account.new_recovery_codes, SIGNED_IN),
+    page(POST, "/account/sessions/{id}/end", "endSession", account.end_session, SIGNED_IN),
+)  # fmt: skip
