@@ -43,19 +43,19 @@ from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
 from tallystick.services.sign import Signer
+from tallystick.services.sign_in.build import build as build_sign_in
 from tallystick.services.switches import Switches
 from tallystick.store import durability, embedded, logs, migrate, organizations
-from tallystick.services.sign_in.build import build as build_sign_in
 from tallystick.store.connect import Logins, Pool, connect, open_pool, transaction
 from tallystick.store.embedded import EmbeddedPostgres
 from tallystick.web.app import Application
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
 from tallystick.web.metrics import Metrics
+from tallystick.web.origin import Address
 from tallystick.web.parts import Parts, Readiness
 from tallystick.web.protocol import LimitedProtocol
 
-from tallystick.web.origin import Address
 DATABASE = "tallystick"
 GRACE_SECONDS = 10
 log = structlog.get_logger("tallystick")
@@ -178,10 +178,6 @@ class Runtime:
             new_id=new_id,
             check_of=self.registered.check_of,
         )
-        cursor_key = secret_of(data / "keys" / "cursor.key", os.urandom)
-        self.read = Read(self.reader, cursor_key=cursor_key, now=now)
-        self.switches = Switches(
-            self.reader,
         self.people = build_sign_in(
             self.writer,
             self.ingest,
@@ -191,6 +187,10 @@ class Runtime:
             monotonic=time.monotonic,
             random=os.urandom,
         )
+        cursor_key = secret_of(data / "keys" / "cursor.key", os.urandom)
+        self.read = Read(self.reader, cursor_key=cursor_key, now=now)
+        self.switches = Switches(
+            self.reader,
             enabled=settings.audit_logs_enabled,
             default=settings.default_org_feature_can_use_audit_logs,
             monotonic=time.monotonic,
@@ -242,6 +242,11 @@ class Runtime:
             new_request_id=lambda: "req_" + os.urandom(8).hex(),
             readiness=self._readiness,
             stopping=lambda: self._server is not None and self._server.should_exit,
+            address=Address(public_url=self.settings.public_url),
+            sessions=self.people.sessions,
+            sign_in=self.people.sign_in,
+            links=self.people.links,
+            account=self.people.account,
         )
 
     async def log_size(self, organization_id: UUID) -> int:
@@ -260,11 +265,6 @@ class Runtime:
         recorded = await ingest.record_batch(demo, body, ndjson=False)
         await appender.stop()
         for result in recorded.results:
-            address=Address(public_url=self.settings.public_url),
-            sessions=self.people.sessions,
-            sign_in=self.people.sign_in,
-            links=self.people.links,
-            account=self.people.account,
             if result.error is not None:
                 raise Refused(f"an event of the demo was refused: {result.error.message}")
 

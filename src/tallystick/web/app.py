@@ -33,8 +33,8 @@ from tallystick.web.api import (
     search,
 )
 from tallystick.web.api.contract import fastapi_errors
-from tallystick.web.guard import Guarded, problem
 from tallystick.web.call import Call
+from tallystick.web.guard import Guarded, problem
 from tallystick.web.operation import Operation
 from tallystick.web.parameters import (
     BATCH,
@@ -51,10 +51,10 @@ from tallystick.web.parameters import (
     PROOF_INCLUSION,
     TILE,
 )  # fmt: skip
-
 from tallystick.web.recorded import Recorder
 from tallystick.web.ui.page import GuardedPage, lost
 from tallystick.web.ui.routes import PAGES
+
 
 def op(
     method: str, path: str, name: str, handler: Any, permission: str | None, tag: str, **more: Any
@@ -196,13 +196,13 @@ class ByMethod:
 def no_such_page(parts: Any) -> Callable[[Request, Exception], Awaitable[Response]]:
     """Return what answers where there is nothing: a page for people, problem+json for programs."""
 
+    async def answer(request: Request, error: Exception) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return _nothing_here()
+        return await lost(Call(request.scope, request.receive, parts))
 
     return answer
 
 
 def _nothing_here() -> Response:
     return problem(NotFound("There is nothing at this path. The paths that exist are listed at /docs."))
-    async def answer(request: Request, error: Exception) -> Response:
-        if "text/html" not in request.headers.get("accept", ""):
-            return _nothing_here()
-        return await lost(Call(request.scope, request.receive, parts))

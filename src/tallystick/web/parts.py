@@ -16,17 +16,17 @@ from tallystick.services.log import Log
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
-from tallystick.services.switches import Switches
 from tallystick.services.sign_in.account import Account
 from tallystick.services.sign_in.links import Links
 from tallystick.services.sign_in.sessions import Sessions
 from tallystick.services.sign_in.sign_in import SignIn
+from tallystick.services.switches import Switches
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
 from tallystick.web.metrics import Metrics
-
-
 from tallystick.web.origin import Address
+
+
 class Readiness(Struct, frozen=True, kw_only=True):
     """One thing that must hold for the server to be of use, and what to do when it does not."""
 
