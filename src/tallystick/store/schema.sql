@@ -390,6 +390,27 @@ SELECT
     o.values -> 'error' AS error
 FROM audit_logs a, LATERAL (SELECT convert_from(a.opening, 'UTF8')::json AS values) o;
 
+-- saved_views: searches people keep under a name, for themselves or shared with the organization; `address` holds the
+-- parameters of the events page, read again each time, so that a filter that is gone is noticed.
+CREATE TABLE saved_views (
+    organization_id uuid    NOT NULL,
+    id              text    NOT NULL,  -- viw_…
+    owner_id        text    NOT NULL,  -- the principal who keeps it
+    name            text    NOT NULL CHECK (length(name) BETWEEN 1 AND 80),
+    address         text    NOT NULL CHECK (length(address) <= 8000),
+    shared          boolean NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (organization_id, id)
+);
+
+-- default_views: which view opens first for whom; view_id may be that of a built-in one.
+CREATE TABLE default_views (
+    organization_id uuid NOT NULL,
+    owner_id        text NOT NULL,
+    view_id         text NOT NULL,
+    PRIMARY KEY (organization_id, owner_id)
+);
+
 -- Grants: nobody who writes can rewrite. The four roles are made by store/migrate.py, being cluster-wide.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO tallystick_reader, tallystick_writer, tallystick_keeper;
 GRANT INSERT ON audit_logs, idempotency, log_tiles, log_months, log_checkpoints, subjects, subject_labels,
@@ -397,6 +418,7 @@ GRANT INSERT ON audit_logs, idempotency, log_tiles, log_months, log_checkpoints,
 GRANT UPDATE ON log_head, terms, event_counts, organizations, api_keys TO tallystick_writer;
 GRANT UPDATE (released_by) ON quarantine TO tallystick_writer;
 GRANT DELETE ON log_checkpoints TO tallystick_keeper;
+GRANT INSERT, UPDATE, DELETE ON saved_views, default_views TO tallystick_writer;
 REVOKE ALL ON FUNCTION ensure_audit_logs_month(timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ensure_audit_logs_month(timestamptz) TO tallystick_writer, tallystick_keeper;
 
