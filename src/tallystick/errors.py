@@ -74,6 +74,24 @@ class UnknownOutcome(TryLater):
     rule = "unknown_outcome"
 
 
+class SpoolFull(TryLater):
+    """The producer's spool takes no more: this event was not kept, and the count of lost events says so."""
+
+    rule = "spool_full"
+
+
+class NotConfirmed(UnknownOutcome):
+    """The server did not confirm in time: the event is safe in the spool and will be sent; do not repeat it."""
+
+    rule = "not_confirmed"
+
+
+class ServerRejected(Refused):
+    """The server will never take this event: it lies among the dead letters of the spool."""
+
+    rule = "server_rejected"
+
+
 class Tampered(AuditError):
     """Stored bytes disagree with the log: stop, sign nothing, and tell a human."""
 

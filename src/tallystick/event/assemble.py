@@ -59,7 +59,7 @@ def assemble(
     """
     actor, context = event.actor, event.context
     sealed: list[tuple[SealedPath, bytes]] = []  # in the byte order of the paths
-    _check_actor(actor, "/actor")
+    check_actor(actor, "/actor")
     delegators = _seal_actor(actor, sealed)
     if event.after is not UNSET:
         sealed.append((_AFTER, write(event.after)))
@@ -130,7 +130,7 @@ def _read_id(text: str) -> UUID:
         ) from None
 
 
-def _check_actor(actor: Any, path: str) -> None:
+def check_actor(actor: Any, path: str) -> None:
     """Raise Refused unless the actor or delegator is named as its type demands."""
     if actor.id is not None or actor.type in ACTORS_WITHOUT_ID:
         return
@@ -179,7 +179,7 @@ def _seal_delegators(chain: Any, sealed: list[tuple[SealedPath, bytes]]) -> tupl
     """Return the clear parts of a delegation chain, nearest first; add who they are to `sealed`."""
     clear: list[LeafDelegator] = []
     for index, link in enumerate(chain):
-        _check_actor(link, f"/actor/on_behalf_of/{index}")
+        check_actor(link, f"/actor/on_behalf_of/{index}")
         who = {"email": link.email, "id": link.id, "name": link.name}
         known = {key: value for key, value in who.items() if value is not None}
         if known:

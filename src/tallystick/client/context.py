@@ -1,0 +1,91 @@
+"""Who acts within what, for all that is recorded in a request, a task or a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from msgspec import Struct, structs
+
+from tallystick.client.actors import Actor
+from tallystick.errors import Refused
+
+# What of an event's `context` can be bound by name.
+PLACES: Final = frozenset({"ip", "user_agent", "request_id", "session_id", "trace_id", "http", "location"})
+
+
+class Bound(Struct, frozen=True):
+    """What holds for every event until something else is bound; `places` are parts of an event's context."""
+
+    actor: Actor | None = None
+    on_behalf_of: Actor | None = None
+    workspace: str | None = None
+    stream: str | None = None
+    metadata: Mapping[str, Any] = {}
+    places: Mapping[str, Any] = {}
+
+
+_NOTHING: Final = Bound()
+_bound: ContextVar[Bound] = ContextVar("tallystick_bound", default=_NOTHING)
+current = _bound.get
+
+
+def extended(
+    *,
+    actor: Actor | None = None,
+    on_behalf_of: Actor | None = None,
+    workspace: str | None = None,
+    stream: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    **places: Any,
+) -> Bound:
+    """Return what is bound now with these on top; None leaves what was. Raises Refused for an unknown name."""
+    unknown = places.keys() - PLACES
+    if unknown:
+        raise Refused(
+            f"the context has no {', '.join(sorted(unknown))}; it has actor, on_behalf_of, workspace, stream, "
+            f"metadata, {', '.join(sorted(PLACES))}",
+            path="/context",
+            rule="unknown_field",
+        )
+    now = _bound.get()
+    return Bound(
+        actor=actor or now.actor,
+        on_behalf_of=on_behalf_of or now.on_behalf_of,
+        workspace=workspace or now.workspace,
+        stream=stream or now.stream,
+        metadata={**now.metadata, **metadata} if metadata else now.metadata,
+        places={**now.places, **{name: value for name, value in places.items() if value is not None}},
+    )
+
+
+def bind(bound: Bound) -> Any:
+    """Make `bound` what holds in this thread or task from now on; returns what `unbind` takes."""
+    return _bound.set(bound)
+
+
+def unbind(token: Any) -> None:
+    """Undo one `bind`."""
+    _bound.reset(token)
+
+
+def bind_actor(actor: Actor) -> None:
+    """Replace only who acts."""
+    _bound.set(structs.replace(_bound.get(), actor=actor))
+
+
+def cleared() -> Bound:
+    """Return a context with nothing in it, for work that belongs to nobody in particular."""
+    return _NOTHING
+
+
+@contextmanager
+def within(bound: Bound) -> Iterator[Bound]:
+    """Have `bound` hold inside the block, and what held before after it."""
+    token = _bound.set(bound)
+    try:
+        yield bound
+    finally:
+        _bound.reset(token)

@@ -1,0 +1,123 @@
+"""What an `Audit` needs to know, from its arguments and, where they are silent, from the environment.
+
+| variable | what it is |
+|---|---|
+| `TALLYSTICK_URL` | address of the server |
+| `TALLYSTICK_API_KEY` | a key that may write |
+| `TALLYSTICK_SPOOL` | folder of the spool files; by default `~/.local/state/tallystick/spool` |
+| `TALLYSTICK_PROFILE` | `durable` (default), `fast` or `memory` |
+| `TALLYSTICK_REDACTION_KEY` | what fingerprints of secrets are keyed with; by default made from the API key |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+from msgspec import Struct
+
+from tallystick.errors import Misconfigured
+from tallystick.event.redact import Redaction
+
+Profile = Literal["durable", "fast", "memory"]
+WhenFull = Literal["block", "raise", "drop_oldest"]
+
+SPOOL_BYTES_MAX: Final = 1024 * 1024 * 1024
+SPOOL_BYTES_MIN: Final = 256 * 1024
+_DESTINATION_CHARACTERS: Final = 12
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything about recording that an application may choose; sizes in bytes, times in seconds."""
+
+    url: str | None
+    api_key: str | None
+    profile: Profile
+    folder: Path | None  # None: in memory only
+    bytes_max: int
+    when_full: WhenFull
+    block_seconds: float
+    linger_seconds: float
+    exit_seconds: float
+    redaction_key: bytes
+
+    @property
+    def destination(self) -> str:
+        """A name for the server and key that events go to; a spool file holds events of one destination only.
+
+        So that an event never reaches another organization's log because two programs share a folder.
+        """
+        words = f"{self.url or ''}\0{self.api_key or ''}".encode()
+        return hashlib.sha256(b"tallystick/destination/1\0" + words).hexdigest()[:_DESTINATION_CHARACTERS]
+
+    @property
+    def path(self) -> Path | None:
+        """The spool file, None in memory."""
+        return None if self.folder is None else self.folder / f"{self.destination}.spool"
+
+    @property
+    def redaction(self) -> Redaction:
+        """What is hidden in events before they touch the disk."""
+        return Redaction(key=self.redaction_key)
+
+
+def settings(
+    *,
+    url: str | None = None,
+    api_key: str | None = None,
+    spool: str | Path | None = None,
+    profile: Profile | None = None,
+    spool_bytes_max: int = SPOOL_BYTES_MAX,
+    when_full: WhenFull = "block",
+    block_seconds: float = 30.0,
+    linger_seconds: float = 1.0,
+    exit_seconds: float | None = None,
+    redaction_key: bytes | str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Return the settings; Misconfigured names the one that is wrong and what to write instead."""
+    url = url or environment.get("TALLYSTICK_URL") or None
+    api_key = api_key or environment.get("TALLYSTICK_API_KEY") or None
+    chosen = profile or environment.get("TALLYSTICK_PROFILE") or "durable"
+    if chosen not in get_args(Profile):
+        raise Misconfigured(f"profile is {chosen!r}; it may be {', '.join(get_args(Profile))}")
+    if when_full not in get_args(WhenFull):
+        raise Misconfigured(f"when_full is {when_full!r}; it may be {', '.join(get_args(WhenFull))}")
+    if spool_bytes_max < SPOOL_BYTES_MIN:
+        raise Misconfigured(f"spool_bytes_max is {spool_bytes_max}; it must be at least {SPOOL_BYTES_MIN}")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise Misconfigured(f"TALLYSTICK_URL is {url!r}; it must begin with http:// or https://")
+    key = redaction_key or environment.get("TALLYSTICK_REDACTION_KEY") or None
+    return Settings(
+        url=url.rstrip("/") if url else None,
+        api_key=api_key,
+        profile=cast(Profile, chosen),
+        folder=None if chosen == "memory" else _folder(spool, environment),
+        bytes_max=spool_bytes_max,
+        when_full=when_full,
+        block_seconds=block_seconds,
+        linger_seconds=linger_seconds,
+        # What is on disk waits for the next start; what is in memory has only this one chance.
+        exit_seconds=exit_seconds if exit_seconds is not None else 30.0 if chosen == "memory" else 2.0,
+        redaction_key=_redaction_key(key, api_key),
+    )
+
+
+def _folder(spool: str | Path | None, environment: Mapping[str, str]) -> Path:
+    given = spool or environment.get("TALLYSTICK_SPOOL")
+    if given:
+        return Path(given).expanduser()
+    state = environment.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path("~/.local/state").expanduser()) / "tallystick" / "spool"
+
+
+def _redaction_key(given: bytes | str | None, api_key: str | None) -> bytes:
+    if given is not None:
+        return given.encode() if isinstance(given, str) else given
+    if api_key is None:
+        return os.urandom(32)  # nothing to derive it from: fingerprints compare within this process only
+    return hmac.digest(api_key.encode(), b"tallystick/sdk/redaction/1", "sha256")

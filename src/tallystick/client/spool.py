@@ -1,0 +1,419 @@
+"""The spool: events on this machine's disk before anybody is told that they were recorded.
+
+Shared safely by threads and processes. Threads that record at the same moment share one commit, hence one
+fsync: whoever gets the lock writes for all that wait.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from tallystick.client.settings import WhenFull
+from tallystick.client.spool_file import SpoolFile, Synchronous, Unusable
+from tallystick.errors import SpoolFull
+
+_POLL_SECONDS: Final = 0.05  # between two looks for room
+_DROP_AT_ONCE: Final = 64  # oldest events given up together: one at a time frees no page
+_DROP_ROUNDS: Final = 64
+_INSERT: Final = "INSERT INTO waiting (id, at, event) VALUES (?, ?, ?)"
+_FAILURES: Final = (sqlite3.Error, Unusable)
+
+
+class Row(Struct, frozen=True):
+    """One event that waits."""
+
+    seq: int
+    id: str
+    event: bytes
+
+
+class Gap(Struct, frozen=True):
+    """Events that were lost for one reason; `lost` 0 says that nobody knows how many."""
+
+    id: str
+    reason: str
+    lost: int
+    first_at_ms: int
+    last_at_ms: int
+
+
+class Ticket:
+    """One event on its way into the spool; `done` is called with the error, or None, when that is settled."""
+
+    __slots__ = ("done", "error", "id", "raw", "settled")
+
+    def __init__(self, id: str, raw: bytes, done: Callable[[Exception | None], None] | None = None) -> None:
+        self.id = id
+        self.raw = raw
+        self.done = done
+        self.error: Exception | None = None
+        self.settled = False
+
+
+class Spool:
+    """Events on disk.
+
+    Args:
+        path: the file, None to keep everything in memory.
+        synchronous: SQLite's word: FULL survives a power cut, NORMAL the death of the process.
+        bytes_max: size of the file at most.
+        when_full: block (at most `block_seconds`, then SpoolFull), raise, or drop_oldest.
+        now_ms: the clock, in milliseconds. new_id: makes the id of an event about lost events.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        synchronous: Synchronous = "FULL",
+        bytes_max: int,
+        when_full: WhenFull = "block",
+        block_seconds: float = 30.0,
+        now_ms: Callable[[], int],
+        new_id: Callable[[], str],
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.file = SpoolFile(path, synchronous=synchronous, bytes_max=bytes_max, now_ms=now_ms)
+        self._when_full: WhenFull = when_full
+        self._block_seconds = block_seconds
+        self._now_ms = now_ms
+        self._new_id = new_id
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self.lock = threading.RLock()
+        self._busy = False  # the lock is held for a commit: a signal handler that records must not nest one
+        self._pending: deque[Ticket] = deque()
+        self.unsaved_losses: dict[str, int] = {}
+        _ = self.file.connection  # whether there can be a spool here is best known at once
+
+    # Recording
+
+    def put(self, id: str, raw: bytes) -> bool:
+        """Keep an event; True when it is on disk as safely as the profile promises.
+
+        False only inside a signal handler or finalizer that interrupted a commit: then it is there a moment
+        later. Raises SpoolFull when the event was not kept; it is counted, and the count will be recorded.
+        """
+        outcome = self.attempt(id, raw)
+        return outcome if isinstance(outcome, bool) else self.when_refused(id, raw, outcome)
+
+    def attempt(self, id: str, raw: bytes) -> bool | Exception:
+        """Keep an event as `put` does, but return what stands in the way instead of doing anything about it."""
+        if self.lock.acquire(blocking=False):
+            try:
+                if self._busy:
+                    self._pending.append(Ticket(id, raw))
+                    return False
+                if not self._pending:
+                    self._busy = True
+                    try:
+                        self._insert(id, raw)
+                        return True
+                    except _FAILURES as failure:
+                        return failure
+                    finally:
+                        self._busy = False
+            finally:
+                self.lock.release()
+        return self._with_others(id, raw) or True
+
+    def _with_others(self, id: str, raw: bytes) -> Exception | None:
+        """Commit together with all that wait; whoever comes next may find that it is done already."""
+        ticket = Ticket(id, raw)
+        self._pending.append(ticket)
+        with self.lock:
+            if not ticket.settled:
+                self._lead()
+        return ticket.error
+
+    def enqueue(self, ticket: Ticket) -> None:
+        """Let `ticket` wait for the next commit; somebody must call `commit_pending` after this."""
+        self._pending.append(ticket)
+
+    def commit_pending(self) -> None:
+        """Commit whatever waits for a commit."""
+        if self._pending:
+            with self.lock:
+                if not self._busy:
+                    self._lead()
+
+    def _lead(self) -> None:
+        self._busy = True
+        try:
+            while self._pending:
+                self._commit_group()
+        finally:
+            self._busy = False
+
+    def _insert(self, id: str, raw: bytes) -> None:
+        self.file.connection.execute(_INSERT, (id, self._now_ms(), raw))
+
+    def _commit_group(self) -> None:
+        """Commit all that waits in one transaction; where that fails, each by itself."""
+        group: list[Ticket] = []
+        while self._pending:
+            group.append(self._pending.popleft())
+        try:
+            at = self._now_ms()
+            with self.file.transaction() as connection:
+                connection.executemany(_INSERT, [(t.id, at, t.raw) for t in group])
+        except _FAILURES:
+            for ticket in group:
+                try:
+                    self._insert(ticket.id, ticket.raw)
+                except _FAILURES as error:
+                    ticket.error = error
+        except BaseException as error:
+            # Not ours to handle, but nobody in the group may take it for success.
+            for ticket in group:
+                ticket.error = error if isinstance(error, Exception) else Unusable(type(error).__name__)
+            raise
+        finally:
+            for ticket in group:
+                ticket.settled = True
+                if ticket.done is not None:
+                    ticket.done(ticket.error)
+
+    # When there is no room
+
+    def when_refused(self, id: str, raw: bytes, error: Exception) -> bool:
+        """Do what the policy says about an event that could not be written; True when it is kept after all."""
+        match self._when_full:
+            case "raise":
+                kept = False
+            case "block":
+                kept = self._wait_for_room(id, raw)
+            case "drop_oldest":
+                kept = _is_full(error) and self._instead_of_the_oldest(id, raw)
+        if kept:
+            return True
+        self.lose("spool_full" if _is_full(error) else "spool_error", 1)
+        raise SpoolFull(
+            f"The spool takes no more ({error}): this event was not kept. It is counted, and the count will be in the "
+            "log. Is the server reachable, is the disk full? See: tallystick spool status",
+            retry_after_seconds=5,
+        )
+
+    def _wait_for_room(self, id: str, raw: bytes) -> bool:
+        deadline = self._monotonic() + self._block_seconds
+        while self._monotonic() < deadline:
+            self._sleep(_POLL_SECONDS)
+            with self.lock:
+                try:
+                    self._insert(id, raw)
+                except _FAILURES:
+                    continue
+                return True
+        return False
+
+    def _instead_of_the_oldest(self, id: str, raw: bytes) -> bool:
+        """Put an event in the place of the oldest ones that are not being sent; they are counted."""
+        with self.lock:
+            for _ in range(_DROP_ROUNDS):
+                try:
+                    if not self._drop_oldest():
+                        return False
+                    self._insert(id, raw)
+                except sqlite3.Error as error:
+                    if not _is_full(error):
+                        return False
+                else:
+                    return True
+        return False
+
+    def _drop_oldest(self) -> int:
+        with self.file.in_reserve(), self.file.transaction() as connection:
+            dropped = connection.execute(
+                "DELETE FROM waiting WHERE seq IN (SELECT seq FROM waiting WHERE seq > coalesce("
+                "(SELECT value FROM counter WHERE name = 'in_flight'), 0) ORDER BY seq LIMIT ?)",
+                (_DROP_AT_ONCE,),
+            ).rowcount
+            if dropped:
+                self.count_lost(connection, "spool_full", dropped)
+            return dropped
+
+    def lose(self, reason: str, number: int) -> None:
+        """Count events that could not be kept; `number` 0 says that nobody knows how many."""
+        with self.lock:
+            self.unsaved_losses[reason] = self.unsaved_losses.get(reason, 0) + number
+            self._save_losses()
+
+    def _save_losses(self) -> None:
+        for reason, number in list(self.unsaved_losses.items()):
+            if not self._saved(reason, number):
+                self.file.give_up_reserve_file()  # the disk itself is full: now there is this much room
+                if not self._saved(reason, number):
+                    return  # kept in memory; tried again with every batch
+            del self.unsaved_losses[reason]
+
+    def _saved(self, reason: str, number: int) -> bool:
+        try:
+            with self.file.in_reserve(), self.file.transaction() as connection:
+                self.count_lost(connection, reason, number)
+        except _FAILURES:
+            return False
+        return True
+
+    def count_lost(self, connection: sqlite3.Connection, reason: str, number: int) -> None:
+        """Add to the count of lost events within a transaction of the caller's."""
+        now = self._now_ms()
+        known = connection.execute(
+            "UPDATE gap SET lost = lost + ?, last_at = ? WHERE reason = ? AND (lost > 0) = (? > 0)",
+            (number, now, reason, number),
+        ).rowcount
+        if not known:
+            connection.execute(
+                "INSERT INTO gap VALUES (?, ?, ?, ?, ?)", (self._new_id(), reason, number, now, now)
+            )
+        count(connection, "lost", number)
+
+    def record_gaps(self, make: Callable[[Gap], bytes]) -> int:
+        """Turn the counts of lost events into events that wait like any other; returns how many."""
+        with self.lock:
+            if self.file.was_damaged:
+                self.file.was_damaged = False
+                self.unsaved_losses.setdefault("spool_damaged", 0)
+            if self.unsaved_losses:
+                self._save_losses()
+            rows = self.file.connection.execute(
+                "SELECT id, reason, lost, first_at, last_at FROM gap"
+            ).fetchall()
+            for gap in (Gap(*row) for row in rows):
+                with self.file.in_reserve(), self.file.transaction() as connection:
+                    connection.execute(_INSERT, (gap.id, self._now_ms(), make(gap)))
+                    connection.execute("DELETE FROM gap WHERE id = ?", (gap.id,))
+            return len(rows)
+
+    # Sending
+
+    def waits(self) -> bool:
+        """Tell whether any event, or any count of lost ones, waits."""
+        with self.lock:
+            sql = "SELECT EXISTS (SELECT 1 FROM waiting) OR EXISTS (SELECT 1 FROM gap)"
+            found = self.file.connection.execute(sql).fetchone()[0]
+            return bool(found or self._pending or self.unsaved_losses or self.file.was_damaged)
+
+    def has_at_least(self, rows: int, bytes: int) -> bool:
+        """Tell whether so many events wait, or events of so many bytes."""
+        with self.lock:
+            sql = "SELECT count(*), coalesce(sum(length(event)), 0) FROM (SELECT event FROM waiting LIMIT ?)"
+            found, size = self.file.connection.execute(sql, (rows,)).fetchone()
+            return found >= rows or size >= bytes
+
+    def batch(self, rows_max: int, bytes_max: int, *, without: Iterable[str] = ()) -> list[Row]:
+        """Return the oldest events, as many as fit, and mark them as being sent; at least one if there is one.
+
+        `without` are ids already answered for whose rows could not be deleted yet.
+        """
+        answered = frozenset(without)
+        self.commit_pending()
+        with self.lock:
+            sql = "SELECT seq, id, event FROM waiting ORDER BY seq LIMIT ?"
+            rows: list[Row] = []
+            size = 0
+            for seq, id, event in self.file.connection.execute(sql, (rows_max + len(answered),)).fetchall():
+                if id in answered:
+                    continue
+                size += len(event)
+                if rows and (size > bytes_max or len(rows) == rows_max):
+                    break
+                rows.append(Row(seq, id, event))
+            if rows:
+                self._mark_in_flight(rows[-1].seq)
+            return rows
+
+    def _mark_in_flight(self, upto: int) -> None:
+        """Note what must not be dropped to make room: it may be in the log already, and must not count as lost."""
+        try:
+            with self.file.relaxed(), self.file.in_reserve():
+                _set(self.file.connection, "in_flight", upto)
+        except sqlite3.Error:
+            pass  # nothing can be dropped either while nothing can be written
+
+    def settle(
+        self, done: Sequence[Row], dead: Sequence[tuple[Row, str, str]] = (), *, duplicates: int = 0
+    ) -> None:
+        """Delete what the server has committed; put aside, with rule and message, what it will never take.
+
+        Not synced to disk: after a power cut these events are sent again, and the server knows their ids.
+        """
+        with (
+            self.lock,
+            self.file.relaxed(),
+            self.file.in_reserve(),
+            self.file.transaction() as connection,
+        ):
+            gone = [(row.seq, row.id) for row in done] + [(row.seq, row.id) for row, _, _ in dead]
+            connection.executemany("DELETE FROM waiting WHERE seq = ? AND id = ?", gone)
+            now = self._now_ms()
+            connection.executemany(
+                "INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?, ?)",
+                [(row.id, now, rule, message, row.event) for row, rule, message in dead],
+            )
+            count(connection, "sent", len(done))
+            count(connection, "duplicates", duplicates)
+            _set(connection, "in_flight", 0)
+
+    def settle_id(self, id: str, *, duplicate: bool = False, dead: tuple[str, str] | None = None) -> None:
+        """Settle one event known by its id, as `settle` does."""
+        with self.lock:
+            newest = "SELECT seq, id, event FROM waiting WHERE id = ? ORDER BY seq DESC LIMIT 1"
+            row = self.file.connection.execute(newest, (id,)).fetchone()
+            if row is None:
+                return  # the sender was faster
+            if dead is None:
+                self.settle([Row(*row)], duplicates=int(duplicate))
+            else:
+                self.settle([], [(Row(*row), *dead)])
+
+    def close(self) -> None:
+        """Close the file; recording after this opens it again."""
+        with self.lock:
+            self.commit_pending()
+            if self.unsaved_losses:
+                self._save_losses()
+            self.file.close()
+
+    # Forks: SQLite forbids a child to touch what its parent opened
+
+    def before_fork(self) -> None:
+        """Let no thread be inside SQLite while the process forks: a child would inherit its locks."""
+        self.lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew; what waits in the parent is the parent's to send."""
+        self.file.leave_behind()
+        self.lock = threading.RLock()
+        self._busy = False
+        self._pending.clear()
+        self.unsaved_losses.clear()
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
+def _set(connection: sqlite3.Connection, name: str, value: int) -> None:
+    connection.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (name, value))
+
+
+def count(connection: sqlite3.Connection, name: str, number: int) -> None:
+    """Add `number` to a counter."""
+    if number:
+        connection.execute(
+            "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (name, number),
+        )
