@@ -13,9 +13,10 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallystick.errors import NotFound
-from tallystick.event.moment import instant_text
+from tallystick.event.moment import instant_text, read_instant
 from tallystick.event.render import render
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Query
@@ -105,6 +106,22 @@ class Read:
             size=found.size,
             searched_back_to=None if found.searched_back_to is None else instant_text(found.searched_back_to),
         )
+
+    def turn(self, principal: Principal, query: Query, page: Page) -> str | None:
+        """Return the cursor that leads back from the first event of `page`, in the order opposite to `query`'s.
+
+        None when the page is empty. The page that it leads to is in that opposite order too.
+        """
+        if not page.events:
+            return None
+        first = page.events[0]
+        place = Place(
+            read_instant(first["occurred_at"])[0],
+            first["position"],
+            page.size,
+            query.since if query.range else None,
+        )
+        return write_cursor(place, turned(query), scope=scope_of(principal), key=self._cursor_key)
 
     async def count(self, principal: Principal, query: Query, *, exact: bool = False) -> dict[str, Any]:
         """Return `count` and whether it is `exact`; if not, at least so many events match."""
@@ -234,6 +251,12 @@ def _as_it_was(query: Query, place: Place) -> Query:
         only=query.only, never=query.never, words=query.words, never_words=query.never_words,
         since=place.since, until=query.until, range=query.range, order=query.order, limit=query.limit, cursor=query.cursor,
     )  # fmt: skip
+
+
+def turned(query: Query) -> Query:
+    """Return the query in the opposite order, from its first page on."""
+    order = "oldest" if query.order == "newest" else "newest"
+    return replace(query, order=order, cursor=None, offset=0)
 
 
 def _loop_time() -> float:

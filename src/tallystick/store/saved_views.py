@@ -35,7 +35,7 @@ async def find(
 
 async def count(connection: Connection, organization_id: UUID, owner_id: str) -> int:
     """Return how many views `owner_id` keeps."""
-    return await connection.fetchval(_SQL["count"], organization_id, owner_id)
+    return await connection.fetchval(_SQL["count"], organization_id, owner_id) or 0
 
 
 async def insert(connection: Connection, organization_id: UUID, row: ViewRow) -> None:
