@@ -37,7 +37,7 @@ from tallystick.services.append import Appender
 from tallystick.services.group import Stored
 from tallystick.services.sign import Signer
 from tallystick.store import cluster, embedded, migrate
-from tallystick.store.connect import Pool, open_pool, transaction
+from tallystick.store.connect import EVERY, Pool, open_pool, transaction
 
 REDACTION = Redaction(key=b"a key of the benchmark, not secret")
 BATCH = 1000
@@ -182,7 +182,7 @@ async def append_all(
 
 
 async def bytes_on_disk(pool: Pool) -> dict[str, float]:
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         rows = await connection.fetch(
             "SELECT relid::regclass::text AS name, pg_table_size(relid) AS heap, pg_indexes_size(relid) AS indexes "
             "FROM pg_partition_tree('audit_logs') WHERE isleaf"

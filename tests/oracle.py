@@ -20,7 +20,7 @@ from tallystick.merkle.keys import VerifierKey
 from tallystick.merkle.proof import consistency_proof, verify_consistency
 from tallystick.merkle.tile import reader_over, tiles_of_size
 from tallystick.merkle.tree import Frontier, root_of
-from tallystick.store.connect import Pool, transaction
+from tallystick.store.connect import EVERY, Pool, transaction
 
 COUNTED = ("action", "workspace", "target_type", "stream", "outcome", "verb", "actor_type", "actor_ref")
 PROJECTED = [
@@ -83,7 +83,7 @@ async def _read(pool: Pool, organization_id: UUID, *, columns: str = "*") -> dic
         "subject_labels": "ref, label",
         "quarantine": "position",
     }
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         return {
             table: await connection.fetch(

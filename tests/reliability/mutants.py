@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from tallystick.errors import AuditError
-from tallystick.store.connect import classify
+from tallystick.store.connect import EVERY, classify
 
 DELAY_SECONDS = 0.3
 
@@ -52,7 +52,7 @@ def answer_before_commit() -> None:
         task.add_done_callback(committing.discard)
 
     async def only_statement(pool: Any, statement: str, arguments: Any) -> Any:
-        async with transaction(pool) as connection:
+        async with transaction(pool, organization=EVERY) as connection:
             return await connection.fetchrow(statement, *arguments)
 
     committer.transaction = transaction  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from tallystick.event.prepare import Prepared
 from tallystick.merkle.tlog_proof import parse_tlog_proof
 from tallystick.services.append import Appender, Limits
 from tallystick.services.group import Entry, Stored
-from tallystick.store.connect import Connection, transaction
+from tallystick.store.connect import EVERY, Connection, transaction
 
 
 def positions(results: list[Stored | object]) -> list[int]:
@@ -24,7 +24,7 @@ def positions(results: list[Stored | object]) -> list[int]:
 
 
 async def leaf_hash(log: LogUnderTest, position: int) -> bytes:
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         return await connection.fetchval(
             "SELECT leaf_hash FROM audit_logs WHERE organization_id = $1 AND position = $2",
             log.organization_id,
@@ -60,7 +60,7 @@ async def test_tiles_fill_across_levels(log: LogUnderTest) -> None:
         await log.append([replace(template, id=(made := uuid4()), id_text=str(made)) for _ in range(2_000)])
     log.appender = log.new_appender()
     await log.append(events(3))
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         tiles = await connection.fetchval("SELECT count(*) FROM log_tiles WHERE level = 1")
     assert tiles == 1
     assert await check_tree(log.pool, LOG, log.verifier) == 70_003
@@ -196,7 +196,7 @@ async def test_logs_are_independent(log: LogUnderTest) -> None:
     await asyncio.gather(log.append(given), other.append(given))
     await log.check(20)
     await other.check(20)
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         refs = await connection.fetch("SELECT ref FROM subjects")
     assert len({row["ref"] for row in refs}) == len(refs) == 14
     await other.stop()
@@ -218,7 +218,7 @@ async def test_full_queue_is_refused(log: LogUnderTest) -> None:
     log.limits = Limits(queue_events=10, queue_bytes=1 << 20)
     appender = log.new_appender()
     await log.append([event()], appender)
-    async with transaction(log.pool) as connection:
+    async with transaction(log.pool, organization=EVERY) as connection:
         await connection.execute("SELECT FROM log_head FOR UPDATE")
         blocked = asyncio.create_task(log.append([event()], appender))
         await asyncio.sleep(0.05)
@@ -237,7 +237,7 @@ async def test_full_queue_by_bytes(log: LogUnderTest) -> None:
     log.limits = Limits(queue_bytes=50_000)
     appender = log.new_appender()
     await log.append([event()], appender)
-    async with transaction(log.pool) as connection:
+    async with transaction(log.pool, organization=EVERY) as connection:
         await connection.execute("SELECT FROM log_head FOR UPDATE")
         blocked = asyncio.create_task(log.append([event()], appender))
         await asyncio.sleep(0.05)
@@ -260,7 +260,7 @@ async def test_small_calls_go_first(log: LogUnderTest) -> None:
         await log.append(given, appender)
         done.append(name)
 
-    async with transaction(log.pool) as connection:
+    async with transaction(log.pool, organization=EVERY) as connection:
         await connection.execute("SELECT FROM log_head FOR UPDATE")
         calls = [asyncio.create_task(call(name, events(90))) for name in ("large 0", "large 1", "large 2")]
         await asyncio.sleep(0.05)
@@ -333,7 +333,7 @@ async def test_actors_without_id_and_delegators(log: LogUnderTest) -> None:
         [event(actor={"type": "system"}), event(actor={"type": "anonymous"}), event(actor=agent)]
     )
     await log.append([event(actor=agent), event(actor={"type": "user", "id": "u-1", "name": "Ada"})])
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         rows = await connection.fetch("SELECT type, id FROM subjects ORDER BY type, id")
         labels = await connection.fetchval("SELECT count(*) FROM subject_labels WHERE label = 'ada'")
     assert [tuple(row) for row in rows] == [
@@ -377,7 +377,7 @@ async def test_quarantine_is_written_with_the_event(log: LogUnderTest) -> None:
     """An event that breaks its schema must be in the log and in quarantine, or in neither."""
     given = events(3)
     appended = await log.appender.append(LOG, given, source="test", violations={1: b'[{"path":"/after"}]'})
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         rows = await connection.fetch("SELECT position, action, violations FROM quarantine")
     (row,) = rows
     assert row["position"] == positions(appended.results)[1]
@@ -388,7 +388,7 @@ async def test_quarantine_is_written_with_the_event(log: LogUnderTest) -> None:
 async def test_groups_form_without_a_timer(log: LogUnderTest) -> None:
     """Many callers at once must share commits, and a single caller must not wait for company."""
     await log.append([event()])
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         before = await connection.fetchval(
             "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
         )

@@ -9,7 +9,7 @@ from postgres import Database, Pools
 from services.appending import LOG, OTHER_LOG, LogUnderTest, event, events
 from tallystick.errors import Tampered
 from tallystick.services.log_state import consistency_proof
-from tallystick.store.connect import connect, transaction
+from tallystick.store.connect import EVERY, connect, transaction
 
 HEAD_EDITS = {
     "size shrunk": "UPDATE log_head SET size = size - 1",
@@ -166,7 +166,7 @@ async def test_consistency_proof_over_an_edited_tile_fails(log: LogUnderTest, da
     await edit(
         database, "UPDATE log_tiles SET hashes = set_byte(hashes, 40, 0) WHERE level = 0 AND index = 0"
     )
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         proof = await consistency_proof(connection, LOG, 3, 520)
     (path,) = (log.data / "signer").glob("*.state")
     assert path.exists()

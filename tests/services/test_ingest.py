@@ -18,7 +18,7 @@ from tallystick.merkle.tlog_proof import parse_tlog_proof
 from tallystick.services.ingest import Ingest
 from tallystick.services.permissions import READ, WRITE
 from tallystick.services.principal import Principal
-from tallystick.store.connect import transaction
+from tallystick.store.connect import EVERY, transaction
 
 WRITER = Principal(organization_id=LOG, kind="key", id="key_1", name="k", permissions=frozenset({WRITE}))
 BOUND = Principal(
@@ -47,7 +47,7 @@ def ingest(log: LogUnderTest, checks: Mapping[str, Check] | None = None) -> Inge
 
 
 async def rendered(log: LogUnderTest, position: int) -> dict[str, Any]:
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         row = await connection.fetchrow("SELECT leaf, opening FROM audit_logs WHERE position = $1", position)
     assert row is not None
     return render(row["leaf"], row["opening"], position)
@@ -58,7 +58,7 @@ async def test_one_event(log: LogUnderTest) -> None:
     one = raw_event()
     recorded = await ingest(log).record(WRITER, one)
     assert (recorded.id, recorded.position, recorded.duplicate) == (UUID(json.loads(one)["id"]), 0, False)
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         leaf_hash = await connection.fetchval("SELECT leaf_hash FROM audit_logs")
     parse_tlog_proof(recorded.receipt).verify(leaf_hash, [log.verifier], origin=log.signer.origin(LOG))
     stored = await rendered(log, 0)
@@ -185,7 +185,7 @@ async def test_quarantine(log: LogUnderTest) -> None:
     assert [result.status for result in batch.results] == ["quarantined", "created", "created"]
     single = await service.record(WRITER, raw_event(action="paint", metadata={"colour": "red"}))
     assert single.quarantined
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         rows = await connection.fetch("SELECT position, violations FROM quarantine ORDER BY position")
     assert [row["position"] for row in rows] == [0, 3]
     assert json.loads(rows[0]["violations"])[0]["path"] == "/metadata/colour"

@@ -17,13 +17,13 @@ from tallystick.merkle.tile import TileId, tiles_of_size
 from tallystick.merkle.tree import EMPTY_ROOT, root_of
 from tallystick.services.heartbeat import Heartbeat
 from tallystick.store import organizations
-from tallystick.store.connect import transaction
+from tallystick.store.connect import EVERY, transaction
 
 SIZE = 700
 
 
 async def leaf_hashes(log: LogUnderTest) -> list[bytes]:
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         rows = await connection.fetch("SELECT leaf_hash FROM audit_logs ORDER BY position")
     return [row["leaf_hash"] for row in rows]
 
@@ -139,7 +139,7 @@ async def test_quiet_hours_are_signed(log: LogUnderTest, clock: Clock) -> None:
         assert await heartbeat.beat() == 0
         seconds.append(signed_second(log, await log.log.checkpoint(LOG)))
     assert [later - earlier for earlier, later in pairwise(seconds)] == [50] * 5
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         kept = await connection.fetch("SELECT size, signed_at FROM log_checkpoints ORDER BY signed_at")
     assert [row["size"] for row in kept] == [5] * len(kept)
     assert len(kept) >= 3
@@ -164,7 +164,7 @@ async def test_one_broken_log_does_not_stop_the_heart(log: LogUnderTest, clock: 
         made = organizations.Organization(id=UUID(int=number), display_name="x", config={})
         await organizations.insert(log.pool, made)
     await log.appender.append(UUID(int=3), events(1), source="test")
-    async with transaction(log.pool) as connection:
+    async with transaction(log.pool, organization=EVERY) as connection:
         await connection.execute("UPDATE log_head SET size = 7")
     clock.move(seconds=50)
     heartbeat = Heartbeat(log.pool, log.appender, log.signer, now=clock)

@@ -18,7 +18,7 @@ from tallystick.services.permissions import MANAGE, READ, WRITE
 from tallystick.services.principal import Principal
 from tallystick.services.quarantine import Quarantine, Reprocessing
 from tallystick.services.registered import REMEMBER_SECONDS, Registered
-from tallystick.store.connect import transaction
+from tallystick.store.connect import EVERY, transaction
 
 ADMIN = Principal(organization_id=LOG, kind="key", id="key_1", name="admin", permissions=frozenset({MANAGE}))
 WRITER = Principal(
@@ -108,7 +108,7 @@ async def test_registering_leaves_a_trace(office: Office, log: LogUnderTest) -> 
     assert kept.created
     (shown,) = await office.registered.list_newest(ADMIN)
     assert (shown["name"], shown["version"], "schema" in shown) == ("invoice.approve", 1, False)
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         row = await connection.fetchrow("SELECT action, target_id, opening FROM audit_logs")
     assert row is not None
     assert (row["action"], row["target_id"]) == ("catalogue.action_registered", "invoice.approve")
@@ -256,7 +256,7 @@ async def test_two_reprocess_at_once(office: Office, log: LogUnderTest) -> None:
     assert kinds in (["Reprocessed", "TryLater"], ["Reprocessed", "Reprocessed"]), found
     assert sum(len(one.released) for one in found if not isinstance(one, BaseException)) == 5
     assert all(isinstance(one, TryLater) for one in found if isinstance(one, BaseException))
-    async with transaction(log.pool, reading=True) as connection:
+    async with transaction(log.pool, reading=True, organization=EVERY) as connection:
         assert await connection.fetchval("SELECT count(DISTINCT released_by) FROM quarantine") == 1
     await log.check(8)
 
@@ -344,7 +344,7 @@ async def test_other_organizations_are_not_held_to_it(office: Office, log: LogUn
 
 async def test_a_schema_nobody_judged(office: Office, log: LogUnderTest) -> None:
     """A declaration written past us must not cost an event, nor run."""
-    async with transaction(log.pool) as connection:
+    async with transaction(log.pool, organization=EVERY) as connection:
         await connection.execute(
             "INSERT INTO registered_actions (organization_id, name, version, declaration) VALUES ($1, $2, 1, $3)",
             LOG, "invoice.approve", declaration(schema={"$dynamicRef": "#x"}),

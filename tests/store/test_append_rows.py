@@ -11,7 +11,7 @@ import pytest
 from postgres import Pools
 from tallystick.store.append import Append, Place, array_literal, begin_append, ensure_month, write
 from tallystick.store.audit_row import ROW_COLUMNS, Row
-from tallystick.store.connect import transaction
+from tallystick.store.connect import EVERY, transaction
 
 AT = datetime(2026, 11, 21, 12, 34, 56, 789_012, tzinfo=UTC)
 LOG = UUID(int=5)
@@ -70,7 +70,7 @@ def append_of(rows: list[Row]) -> Append:
 async def test_rows_come_back(pools: Pools) -> None:
     """A value encoded wrongly would be wrong in every column that searches look at."""
     await ensure_month(pools.writer, AT)
-    async with transaction(pools.writer) as connection:
+    async with transaction(pools.writer, organization=EVERY) as connection:
         await begin_append(connection, LOG, [], [])
         await write(connection, append_of(ROWS))
         found = await connection.fetch(
@@ -84,5 +84,5 @@ async def test_rows_come_back(pools: Pools) -> None:
 @pytest.mark.parametrize("texts", [(), ("a",), tuple(TEXTS)])
 async def test_array_literals(pools: Pools, texts: tuple[str, ...]) -> None:
     """Labels with quotes, commas, braces or backslashes must come back as they were."""
-    async with transaction(pools.reader, reading=True) as connection:
+    async with transaction(pools.reader, reading=True, organization=EVERY) as connection:
         assert await connection.fetchval("SELECT $1::text::text[]", array_literal(texts)) == list(texts)

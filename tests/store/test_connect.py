@@ -11,19 +11,29 @@ import pytest
 
 from postgres import Database, Pools
 from tallystick.errors import AuditError, Conflict, Misconfigured, Tampered, TryLater, UnknownOutcome
-from tallystick.store.connect import Connection, Dsn, Pool, classify, commit, connect, open_pool, transaction
+from tallystick.store.connect import (
+    EVERY,
+    Connection,
+    Dsn,
+    Pool,
+    classify,
+    commit,
+    connect,
+    open_pool,
+    transaction,
+)
 
 INSERT = "INSERT INTO organizations (id, display_name) VALUES ($1, 'x')"
 
 
 async def count(pool: Pool) -> int:
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         return await connection.fetchval("SELECT count(*) FROM organizations")
 
 
 async def test_a_commit_is_there_for_the_next_transaction(pools: Pools) -> None:
     """What was committed would not be seen by the next reader."""
-    async with transaction(pools.writer) as connection:
+    async with transaction(pools.writer, organization=EVERY) as connection:
         await connection.execute(INSERT, uuid.uuid4())
     assert await count(pools.reader) == 1
 
@@ -32,7 +42,7 @@ async def test_a_failed_transaction_is_never_taken_for_committed(pools: Pools) -
     """A body that swallows a statement's error would be acknowledged, though the server rolled back."""
 
     async def careless() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             await connection.execute(INSERT, uuid.uuid4())
             with suppress(asyncpg.PostgresError):
                 await connection.execute("SELECT 1/0")
@@ -47,7 +57,7 @@ async def test_our_own_error_rolls_back_and_keeps_the_connection(pools: Pools) -
     """A refused event would leave half of its work behind, or cost a new connection each time."""
 
     async def refused() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
             await connection.execute(INSERT, uuid.uuid4())
             raise Conflict("no")
@@ -55,7 +65,7 @@ async def test_our_own_error_rolls_back_and_keeps_the_connection(pools: Pools) -
     pids: list[int] = []
     with pytest.raises(Conflict):
         await refused()
-    async with transaction(pools.writer) as connection:
+    async with transaction(pools.writer, organization=EVERY) as connection:
         assert await connection.fetchval("SELECT pg_backend_pid()") == pids[0]
         assert await connection.fetchval("SELECT count(*) FROM organizations") == 0
 
@@ -64,14 +74,14 @@ async def test_a_connection_is_thrown_away_after_any_other_error(pools: Pools) -
     """A connection in an unknown state would serve the next caller."""
 
     async def broken() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
             raise ZeroDivisionError
 
     pids: list[int] = []
     with pytest.raises(ZeroDivisionError):
         await broken()
-    async with transaction(pools.writer) as connection:
+    async with transaction(pools.writer, organization=EVERY) as connection:
         assert await connection.fetchval("SELECT pg_backend_pid()") != pids[0]
 
 
@@ -79,7 +89,7 @@ async def test_a_cancelled_caller_leaves_nothing_open(pools: Pools) -> None:
     """A caller that goes away in the middle would leave a transaction that holds its locks."""
 
     async def stuck() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             await connection.execute(INSERT, uuid.uuid4())
             await asyncio.sleep(60)
 
@@ -105,7 +115,7 @@ async def test_losing_the_server_during_commit_is_an_unknown_outcome(
     """A commit that may have happened would be called failed, and its retry stored as a second event."""
 
     async def lose_it() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             await connection.execute(INSERT, uuid.uuid4())
             await end_own_backend(connection, database)
 
@@ -118,7 +128,7 @@ async def test_losing_the_server_before_commit_is_try_later(pools: Pools, databa
     """A definite failure would be called unknown, or leak the driver's words."""
 
     async def lose_it() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             await end_own_backend(connection, database)
             await connection.execute(INSERT, uuid.uuid4())
 
@@ -131,7 +141,7 @@ async def test_the_server_gives_up_on_a_lock_before_the_client_does(pools: Pools
     """A waiting writer would hang without an answer."""
 
     async def wait() -> None:
-        async with transaction(pools.writer) as connection:
+        async with transaction(pools.writer, organization=EVERY) as connection:
             await connection.execute("SET LOCAL lock_timeout = '50ms'")
             await connection.execute(INSERT, uuid.uuid4())
 
@@ -156,7 +166,7 @@ async def test_every_transaction_has_its_time_outs(
 ) -> None:
     """Behind a pooler, or directly, a transaction would run without limits or commit before the disk has it."""
     pool = await open_pool(database.logins.writer, role="writer", pooler=pooler)
-    async with transaction(pool) as connection:
+    async with transaction(pool, organization=EVERY) as connection:
         assert await connection.fetchval(f"SHOW {setting}") == value
     await pool.close()
 
@@ -164,7 +174,7 @@ async def test_every_transaction_has_its_time_outs(
 async def test_a_pooler_sees_no_session_state(database: Database) -> None:
     """A setting or statement left in a session would reach a stranger behind a pooler in transaction mode."""
     pool = await open_pool(database.logins.writer, role="writer", pooler=True, size_max=1)
-    async with transaction(pool) as connection:
+    async with transaction(pool, organization=EVERY) as connection:
         await connection.fetch("SELECT $1::int", 1)
         assert await connection.fetchval("SELECT count(*) FROM pg_prepared_statements") == 0
     async with pool.inner.acquire() as raw:
@@ -199,7 +209,7 @@ async def test_no_role_may_change_the_log(pools: Pools, role: str, statement: st
 
 async def test_json_travels_as_bytes(pools: Pools) -> None:
     """Values of json and jsonb would come as str, or not fit into a COPY."""
-    async with transaction(pools.writer) as connection:
+    async with transaction(pools.owner) as connection:
         organization = uuid.uuid4()
         await connection.copy_records_to_table(
             "organizations",

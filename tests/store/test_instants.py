@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tallystick.store.connect import Pool, transaction
+from tallystick.store.connect import EVERY, Pool, transaction
 from tallystick.store.months import FOREVER, NEVER
 
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -27,7 +27,7 @@ LAST = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 )
 async def test_an_instant_is_itself(pool: Pool, instant: datetime, text: str) -> None:
     """The driver writes the first and last instant as infinity: a page that ends there would begin there again."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         await connection.execute("SET LOCAL timezone = 'UTC'")
         assert await connection.fetchval("SELECT $1::timestamptz::text", instant) == text
         assert await connection.fetchval("SELECT $1::timestamptz", instant) == instant
@@ -36,5 +36,5 @@ async def test_an_instant_is_itself(pool: Pool, instant: datetime, text: str) ->
 
 async def test_no_instant_at_all(pool: Pool) -> None:
     """An absent time stays absent."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         assert await connection.fetchval("SELECT $1::timestamptz", None) is None

@@ -12,7 +12,7 @@ import pytest_asyncio
 from pooler import own_pooler, pgbouncer, real_pgbouncer
 from postgres import Cluster, Database
 from tallystick.errors import Misconfigured
-from tallystick.store.connect import Dsn, connect, open_pool, transaction
+from tallystick.store.connect import EVERY, Dsn, connect, open_pool, transaction
 from tallystick.store.durability import check
 from tallystick.store.migrate import migrate, read_plan
 
@@ -43,17 +43,16 @@ async def test_many_clients_share_few_connections(writer: Dsn) -> None:
     statement = "INSERT INTO organizations (id, display_name, config) VALUES ($1, $2, $3)"
 
     async def work(number: int) -> str:
-        async with transaction(pool) as connection:
+        async with transaction(pool, organization=EVERY) as connection:
             await connection.execute(statement, uuid.uuid4(), f"{number}", b'{"a": 1}')
-            await connection.copy_records_to_table(
-                "organizations", records=[(uuid.uuid4(), f"copy {number}")], columns=["id", "display_name"]
-            )
+            more = [(uuid.uuid4(), f"second {number}", b"{}"), (uuid.uuid4(), f"third {number}", b"{}")]
+            await connection.executemany(statement, more)
             assert await connection.fetchval("SELECT $1::text", f"{number}") == f"{number}"
             return await connection.fetchval("SHOW statement_timeout")
 
     assert set(await asyncio.gather(*(work(number) for number in range(60)))) == {"7s"}
-    async with transaction(pool, reading=True) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM organizations") == 120
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM organizations") == 180
     await pool.close()
 
 

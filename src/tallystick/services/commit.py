@@ -183,7 +183,7 @@ class Committer:
         return built if known is None else None
 
     async def _write_locked(self, line: Line, group: Group) -> Built | None:
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, organization=line.organization_id) as connection:
             subjects = group.new_subjects()
             start = await store.begin_append(connection, line.organization_id, group.ids(), subjects)
             state = await self._state(connection, line, start)

@@ -48,7 +48,9 @@ class Export:
         """
         principal.require(EXPORT)
         wanted = narrow(principal, replace(filters_of(query), range=""))
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(
+            self._pool, reading=True, organization=principal.organization_id
+        ) as connection:
             header = await self._header(connection, principal.organization_id, wanted)
             selection = await stored.select(connection, principal.organization_id, wanted, None)
         return self._lines(header, selection)

@@ -84,7 +84,7 @@ class LineExport:
         principal.require(EXPORT)
         wanted = narrow(principal, replace(filters_of(query), range=""))
         organization_id = principal.organization_id
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             head = await logs.head(connection, organization_id)
             size = 0 if head is None else head.size
             start, end = await stored.span(connection, organization_id, wanted.since, wanted.until, size)

@@ -47,7 +47,7 @@ class Log:
 
     async def checkpoint(self, organization_id: UUID) -> str:
         """Return the newest signed checkpoint as a note; raises NotFound before the first one."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             return (await self._head(connection, organization_id)).note
 
     def verifier_keys(self, organization_id: UUID) -> tuple[str, str]:
@@ -59,7 +59,7 @@ class Log:
 
     async def tile(self, organization_id: UUID, level: int, index: int, width: int = TILE_WIDTH) -> bytes:
         """Return a tile of `width` hashes of 32 bytes (c2sp.org/tlog-tiles); raises NotFound beyond the log's end."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             head = await self._head(connection, organization_id)
             if not 0 < width <= tile_width(level, index, head.size):
                 raise NotFound(
@@ -75,7 +75,7 @@ class Log:
 
         Raises Refused when the log has not that many events, NotFound before the first checkpoint.
         """
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             head = await self._head(connection, organization_id)
             wanted = _size_within(head.size, size)
             hashes = await _inclusion(connection, organization_id, position, wanted)
@@ -83,7 +83,7 @@ class Log:
 
     async def consistency(self, organization_id: UUID, old: int, new: int | None = None) -> ConsistencyProof:
         """Prove that the log of `old` events is a prefix of that of `new`, by default the newest checkpoint's."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             head = await self._head(connection, organization_id)
             wanted = _size_within(head.size, new)
             hashes = await consistency_proof(connection, organization_id, old, wanted)

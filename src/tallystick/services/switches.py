@@ -132,7 +132,7 @@ async def switch_by_operator(writer: Pool, organization_id: UUID, *, on: bool) -
 
     Raises NotFound when there is no such organization.
     """
-    async with transaction(writer) as connection:
+    async with transaction(writer, organization=organization_id) as connection:
         if not await merge_config(connection, organization_id, {CAN_USE_AUDIT_LOGS: on}):
             raise NotFound(
                 f"There is no organization {organization_id}. List them: tallystick organizations list"

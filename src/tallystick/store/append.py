@@ -198,7 +198,7 @@ class StoredEvent(NamedTuple):
 
 async def stored_events(pool: Pool, organization_id: UUID, ids: Sequence[UUID]) -> dict[UUID, StoredEvent]:
     """Return what the log holds under those of `ids` that it knows."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         rows = await connection.fetch(_SQL["stored_events"], organization_id, ids)
     return {row["id"]: StoredEvent(*row) for row in rows}
 

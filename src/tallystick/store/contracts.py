@@ -52,7 +52,7 @@ class Timed(NamedTuple):
 async def subjects_with(pool: Pool, organization_id: UUID, ids: Sequence[str]) -> list[Subject]:
     """Return the actors that have one of `ids`."""
     arguments = {"organization": organization_id, "types": list(ACTOR_TYPES), "ids": list(ids)}
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         rows = await connection.fetch(_SUBJECTS.text, *_SUBJECTS.arguments(arguments))
     return [Subject(*row) for row in rows]
 
@@ -64,7 +64,7 @@ async def subjects_known_as(pool: Pool, organization_id: UUID, labels: Sequence[
         "labels": list(labels),
         "trigrams": [array_literal(trigrams(label)) for label in labels],
     }
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute(SETTINGS)
         rows = await connection.fetch(_KNOWN_AS.text, *_KNOWN_AS.arguments(arguments))
     return [Subject(*row) for row in rows]
@@ -73,7 +73,7 @@ async def subjects_known_as(pool: Pool, organization_id: UUID, labels: Sequence[
 async def values_of(pool: Pool, organization_id: UUID, kind: str) -> list[str] | None:
     """Return every value of `kind` (action, target_type, …) that an event of this log has; None when over 5,000."""
     arguments = {"organization": organization_id, "kind": kind, "most": VALUES_MAX}
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         rows = await connection.fetch(_VALUES.text, *_VALUES.arguments(arguments))
     return [row["value"] for row in rows] if len(rows) <= VALUES_MAX else None
 
@@ -87,7 +87,7 @@ async def walk(pool: Pool, wanted: Wanted, *, credentials: Sequence[str], size: 
     query, organization_id = wanted.query, wanted.organization_id
     newest = query.order == "newest"
     place = wanted.after or (Key(FOREVER, POSITION_MAX) if newest else Key(NEVER, -1))
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute(SETTINGS)
         dictionary = await read_dictionary(connection, organization_id, query, wanted.workspace)
         people = await read_people(connection, organization_id, person_texts(query))
@@ -117,7 +117,7 @@ async def walk(pool: Pool, wanted: Wanted, *, credentials: Sequence[str], size: 
 async def place_of(pool: Pool, organization_id: UUID, event_id: UUID) -> tuple[Key, EventRow] | None:
     """Return where an event stands in the order of time, and the event; None when the log has no such event."""
     arguments = {"organization": organization_id, "id": event_id}
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         row = await connection.fetchrow(_PLACE.text, *_PLACE.arguments(arguments))
     if row is None:
         return None
@@ -175,7 +175,7 @@ async def from_time(
 async def _fetch(
     pool: Pool, statement: Statement, arguments: dict[str, Any], *, settings: str = SETTINGS
 ) -> list[Timed]:
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=arguments["organization"]) as connection:
         await connection.execute(settings)
         rows = await connection.fetch(statement.text, *statement.arguments(arguments))
     return [Timed(*row) for row in rows]

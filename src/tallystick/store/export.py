@@ -108,7 +108,7 @@ async def chunk(
         "end": min(end, first + min(rows_max, CHUNK_ROWS)),
         "bytes_max": CHUNK_BYTES,
     }
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=selection.organization_id) as connection:
         await connection.execute(f"{SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}")
         rows = await connection.fetch(_CHUNK.text, *_CHUNK.arguments(arguments))
     return [Position(*row) for row in rows]

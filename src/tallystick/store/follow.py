@@ -36,7 +36,7 @@ async def follow(
     pool: Pool, organization_id: UUID, workspace: str | None, query: Query, after: int, limit: int
 ) -> Stretch:
     """Return those of the next `limit` rows beyond position `after` that match; raises Tampered at a hole."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute(SETTINGS)
         dictionary = await read_dictionary(connection, organization_id, query, workspace)
         first, end = after + 1, min(after + 1 + limit, dictionary.size)

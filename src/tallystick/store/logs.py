@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from tallystick.errors import Tampered
-from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.connect import EVERY, Connection, Pool, transaction
 from tallystick.store.queries import load
 
 _SQL = load("logs")
@@ -50,13 +50,13 @@ async def head(connection: Connection, organization_id: UUID) -> Head | None:
 
 async def heads(pool: Pool) -> list[LogStanding]:
     """Return where every log of this database stands."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         return [LogStanding(*row) for row in await connection.fetch(_SQL["heads"])]
 
 
 async def quiet_logs(pool: Pool, signed_before: datetime, limit: int) -> list[UUID]:
     """Return up to `limit` organizations whose last checkpoint is older than `signed_before`, or who have none."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         return [
             row["organization_id"] for row in await connection.fetch(_SQL["quiet_logs"], signed_before, limit)
         ]
@@ -69,7 +69,7 @@ async def kept_at(connection: Connection, organization_id: UUID) -> datetime | N
 
 async def kept_checkpoints(pool: Pool, organization_id: UUID, below: int, limit: int) -> list[KeptCheckpoint]:
     """Return up to `limit` retained checkpoints of sizes below `below`, newest first."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         rows = await connection.fetch(_SQL["checkpoints"], organization_id, below, limit)
     return [KeptCheckpoint(*row) for row in rows]
 

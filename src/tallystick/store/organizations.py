@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
-from tallystick.store.connect import Pool, transaction
+from tallystick.store.connect import EVERY, Pool, transaction
 from tallystick.store.queries import load
 
 if TYPE_CHECKING:
@@ -26,26 +26,26 @@ class Organization(Struct, frozen=True, kw_only=True):
 
 async def first(pool: Pool) -> Organization | None:
     """Return the organization that was made first, or None in an empty database."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         return _organization(await connection.fetchrow(_SQL["first"]))
 
 
 async def get(pool: Pool, organization_id: UUID) -> Organization | None:
     """Return one organization, or None."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         return _organization(await connection.fetchrow(_SQL["get"], organization_id))
 
 
 async def list_all(pool: Pool) -> list[Organization]:
     """Return all organizations, oldest first."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         return [found for row in await connection.fetch(_SQL["list_all"]) if (found := _organization(row))]
 
 
 async def insert(pool: Pool, organization: Organization) -> None:
     """Keep a new organization; a second attempt with the same id changes nothing."""
     config = json.encode(organization.config)
-    async with transaction(pool) as connection:
+    async with transaction(pool, organization=organization.id) as connection:
         await connection.execute(_SQL["insert"], organization.id, organization.display_name, config)
 
 

@@ -26,13 +26,13 @@ class Row(NamedTuple):
 
 async def size(pool: Pool, organization_id: UUID) -> int:
     """Return how many events a log holds."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         return await connection.fetchval(_SQL["size"], organization_id) or 0
 
 
 async def event(pool: Pool, organization_id: UUID, event_id: UUID) -> Row | None:
     """Return the event with this id, None when the log holds none."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         row = await connection.fetchrow(_SQL["event"], organization_id, event_id)
     return None if row is None else Row(*row)
 
@@ -42,7 +42,7 @@ async def feed(pool: Pool, organization_id: UUID, after: int, limit: int) -> lis
 
     Raises Tampered when a position below the log's size is missing: that is an alarm, not the end of a page.
     """
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         stands_at = await connection.fetchval(_SQL["size"], organization_id) or 0
         first, end = after + 1, min(after + 1 + limit, stands_at)
         if first >= end:

@@ -33,26 +33,26 @@ class Quarantined(NamedTuple):
 
 async def versions(pool: Pool, organization_id: UUID) -> dict[str, int]:
     """Return the newest version of each action an organization has registered."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         return dict(await connection.fetch(_SQL["versions"], organization_id))
 
 
 async def declaration(pool: Pool, organization_id: UUID, name: str, version: int) -> Declaration | None:
     """Return one version of an action, or None."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         row = await connection.fetchrow(_SQL["declaration"], organization_id, name, version)
     return None if row is None else Declaration(*row)
 
 
 async def newest(pool: Pool, organization_id: UUID) -> list[Declaration]:
     """Return the newest version of each action by name, without the schemas."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         return [Declaration(*row) for row in await connection.fetch(_SQL["newest"], organization_id)]
 
 
 async def versions_of(pool: Pool, organization_id: UUID, name: str) -> list[Declaration]:
     """Return every version of one action, newest first."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         rows = await connection.fetch(_SQL["versions_of"], organization_id, name)
     return [Declaration(*row) for row in rows]
 
@@ -84,7 +84,7 @@ async def quarantined(
     limit: int,
 ) -> list[Quarantined]:
     """Return events in quarantine beyond position `after`; each condition None = any."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         rows = await connection.fetch(
             _SQL["quarantined"], organization_id, after, released, action, positions, workspaces, limit
         )

@@ -83,7 +83,7 @@ class Search:
     async def page(self, wanted: Wanted) -> FoundPage:
         """Return a page of up to `limit` events after skipping `offset`, in the order of the query."""
         deadline = self._monotonic() + self._page_seconds
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=wanted.organization_id) as connection:
             await connection.execute(SETTINGS)
             return await self._page(connection, wanted, deadline)
 

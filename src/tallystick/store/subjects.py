@@ -32,7 +32,7 @@ async def look_up_subjects(
 ) -> dict[tuple[str, str], UUID]:
     """Do what `find_subjects` does, outside any transaction."""
     arguments = _arguments(organization_id, subjects)
-    rows = await fetch_alone(pool, _SQL["find_subjects"], arguments, changes=False)
+    rows = await fetch_alone(pool, _SQL["look_up_subjects"], arguments, changes=False)
     return {(row["type"], row["id"]): row["ref"] for row in rows}
 
 

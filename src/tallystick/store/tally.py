@@ -76,7 +76,7 @@ class Tally:
         self, organization_id: UUID, workspace: str | None, query: Query, *, exact: bool = False
     ) -> Count:
         """Return how many events match: exactly up to COUNT_MAX, beyond that only if asked and time allows."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             task = await self._begin(
                 connection, organization_id, workspace, query, EXACT_SECONDS if exact else None
             )
@@ -98,7 +98,7 @@ class Tally:
         self, organization_id: UUID, workspace: str | None, query: Query, width: timedelta
     ) -> Buckets:
         """Return how many events match by buckets of `width`, aligned with 1970-01-01 UTC; `query` has both times."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             task = await self._begin(connection, organization_id, workspace, query)
             if task.is_rolled_up() and width % HOUR == timedelta(0):
                 return Buckets(dict(await task.rolled_up(width)), None)
@@ -110,7 +110,7 @@ class Tally:
 
     async def facets(self, organization_id: UUID, workspace: str | None, query: Query) -> Facets:
         """Return the most frequent values of each facet among the events that match."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             task = await self._begin(connection, organization_id, workspace, query)
             if not task.conditions.filtered and query.since is None and query.until is None:
                 arguments = {"organization": organization_id, "kinds": list(FACETS), "top": FACET_TOP}
@@ -132,7 +132,7 @@ class Tally:
 
     async def begins_at(self, organization_id: UUID, earliest: datetime) -> datetime | None:
         """Return the first hour not before `earliest` in which an event of the log occurred, None without one."""
-        async with transaction(self._pool, reading=True) as connection:
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             return await connection.fetchval(_BEGINS_AT.text, organization_id, earliest)
 
     async def _begin(

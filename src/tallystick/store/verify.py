@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from tallystick.errors import Tampered
-from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.connect import EVERY, Connection, Pool, transaction
 from tallystick.store.queries import load
 from tallystick.verify.stored import StoredRow
 from tallystick.verify.tables import LogTables, label_key
@@ -29,13 +29,13 @@ _SQL = load("verify")
 
 async def organizations(pool: Pool) -> list[UUID]:
     """Return every organization that anything is stored of, those without a log included."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=EVERY) as connection:
         return [row["id"] for row in await connection.fetch(_SQL["organizations"])]
 
 
 async def read_tables(pool: Pool, organization_id: UUID) -> LogTables:
     """Return everything but rows, ids and tiles, in one snapshot."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         head = await connection.fetchrow(_SQL["head"], organization_id)
         tables = (
@@ -75,7 +75,7 @@ async def read_rows(pool: Pool, organization_id: UUID, size: int) -> AsyncIterat
     first = _FIRST_POSITION
     while first < size:
         end = min(size, max(first, 0) + CHUNK_ROWS)
-        async with transaction(pool, reading=True) as connection:
+        async with transaction(pool, reading=True, organization=organization_id) as connection:
             rows = await connection.fetch(_SQL["rows"], organization_id, first, end, CHUNK_BYTES)
         if rows:
             yield [StoredRow(*row[:-1])._replace(more_targets=tuple(row["more_targets"])) for row in rows]
@@ -90,7 +90,7 @@ async def read_ids(
     """Yield the table of ids up to `size`; raises Tampered for an entry beyond the log's end as it is then."""
     last: UUID | None = None
     while True:
-        async with transaction(pool, reading=True) as connection:
+        async with transaction(pool, reading=True, organization=organization_id) as connection:
             rows = await connection.fetch(_SQL["ids"], organization_id, last, IDS_AT_ONCE)
         if not rows:
             return
@@ -106,7 +106,7 @@ async def read_tiles(pool: Pool, organization_id: UUID, size: int) -> AsyncItera
     """Yield level, index and hashes of every tile but those completed since the log had `size` events."""
     level, index = -1, -1
     while True:
-        async with transaction(pool, reading=True) as connection:
+        async with transaction(pool, reading=True, organization=organization_id) as connection:
             rows = await connection.fetch(_SQL["tiles"], organization_id, level, index, TILES_AT_ONCE)
         if not rows:
             return
@@ -119,5 +119,5 @@ async def read_tiles(pool: Pool, organization_id: UUID, size: int) -> AsyncItera
 
 async def rows_beyond(pool: Pool, organization_id: UUID) -> int:
     """Return how many rows lie outside their log."""
-    async with transaction(pool, reading=True) as connection:
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
         return await connection.fetchval(_SQL["beyond"], organization_id) or 0

@@ -27,10 +27,11 @@ a.target_id = ANY (:{g}_ids::text[]) OR (a.more_targets <> '{}' AND (
 -- of_nobody --
 -- Its actor has no id and is nobody in particular: the name and e-mail of the row itself count, A-Z folded.
 (a.actor_ref = ANY (:{g}_nobody::uuid[]) AND (
-    SELECT true FROM (SELECT convert_from(a.opening, 'UTF8')::json AS values) o,
+    SELECT true FROM audit_logs r, LATERAL (SELECT convert_from(r.opening, 'UTF8')::json AS values) o,
         unnest(:{g}_texts::text[]) AS t (text)
-    WHERE strpos(lower((o.values ->> 'actor/name') COLLATE "C"), t.text) > 0
-        OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0 LIMIT 1))
+    WHERE r.organization_id = :organization AND r.position = a.position AND r.received_at = a.received_at
+        AND r.occurred_at = a.occurred_at AND (strpos(lower((o.values ->> 'actor/name') COLLATE "C"), t.text) > 0
+        OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0) LIMIT 1))
 
 -- anyof --
 -- One free word, or the wanted persons: one of these must hold. NULL actions = no such condition.
@@ -224,25 +225,36 @@ SELECT a.position, a.occurred_at, a.leaf, a.opening, ({matching}) IS TRUE AS hit
 
 -- by_facet --
 -- The rows that the facet index finds. The organization is part of every hash. Everything else an index could serve
--- is compared in a form that none understands, which leaves the planner one way only, the right one.
-audit_logs a
+-- is compared in a form that none understands, which leaves the planner one way only, the right one. A policy on the
+-- table itself would switch that index off, so it is a view that holds the same fence and shows no content.
+audit_candidates a
 WHERE (a.organization_id = :organization) IS TRUE
     AND a.received_at >= :received_from AND a.received_at < :received_to
     AND (a.position < :size AND a.occurred_at >= :since AND a.occurred_at < :until) IS TRUE
     AND {hits}
     AND {matching}
 
+-- content --
+-- What the fenced table holds of the rows found, one by one; OFFSET 0 keeps it from being joined otherwise. With the time
+-- of the event too, whichever of its two indexes the planner takes leads straight to the row.
+LATERAL (SELECT l.leaf, l.opening FROM audit_logs l WHERE l.organization_id = :organization AND l.position = c.position
+    AND l.received_at = c.received_at AND l.occurred_at = c.occurred_at OFFSET 0) r
+
 -- probe_newest --
 -- Look the matching rows up in the facet index and sort them: best when few match.
-SELECT a.position, a.occurred_at, a.leaf, a.opening FROM {by_facet}
-    AND ((a.occurred_at, a.position) < (:place_at, :place_position)) IS TRUE
-ORDER BY a.occurred_at DESC, a.position DESC LIMIT :wanted
+SELECT c.position, c.occurred_at, r.leaf, r.opening FROM (
+    SELECT a.position, a.occurred_at, a.received_at FROM {by_facet}
+        AND ((a.occurred_at, a.position) < (:place_at, :place_position)) IS TRUE
+    ORDER BY a.occurred_at DESC, a.position DESC LIMIT :wanted
+) c, {content} ORDER BY c.occurred_at DESC, c.position DESC
 
 -- probe_oldest --
 -- The same from the oldest forwards.
-SELECT a.position, a.occurred_at, a.leaf, a.opening FROM {by_facet}
-    AND ((a.occurred_at, a.position) > (:place_at, :place_position)) IS TRUE
-ORDER BY a.occurred_at, a.position LIMIT :wanted
+SELECT c.position, c.occurred_at, r.leaf, r.opening FROM (
+    SELECT a.position, a.occurred_at, a.received_at FROM {by_facet}
+        AND ((a.occurred_at, a.position) > (:place_at, :place_position)) IS TRUE
+    ORDER BY a.occurred_at, a.position LIMIT :wanted
+) c, {content} ORDER BY c.occurred_at, c.position
 
 -- resolve --
 -- In one snapshot: the size of the log, its months, and the dictionary's entries for the values that are asked for, no
@@ -281,7 +293,7 @@ SELECT w.text, l.ref, coalesce((SELECT t.events FROM terms t
     WHERE t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = l.ref::text), 0) AS events
 FROM unnest(:texts::text[], :trigrams::text[]) AS w (text, trigrams), LATERAL (
     SELECT DISTINCT f.ref FROM (
-        (SELECT l.ref FROM subject_labels l
+        (SELECT l.ref FROM subject_label_candidates l
         WHERE (l.organization_id = :organization) IS TRUE AND w.trigrams <> '{}'
             AND l.trigrams @> w.trigrams::text[] AND strpos(l.label, w.text) > 0 LIMIT :people_max)
         UNION ALL
