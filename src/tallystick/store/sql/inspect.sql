@@ -7,7 +7,8 @@ WITH guarded AS (
            OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent = 'public.audit_logs'::regclass))
 )
 SELECT g.relname AS name, count(*) FILTER (WHERE t.tgenabled = 'O') AS enabled
-FROM guarded g LEFT JOIN pg_trigger t ON t.tgrelid = g.oid AND t.tgfoid = 'public.refuse_change()'::regprocedure
+FROM guarded g LEFT JOIN pg_trigger t ON t.tgrelid = g.oid AND t.tgfoid IN
+    ('public.refuse_change()'::regprocedure, 'public.guard_audit_logs()'::regprocedure)
 GROUP BY g.relname HAVING count(*) FILTER (WHERE t.tgenabled = 'O') < 2 ORDER BY 1
 
 -- leaf_checks --
@@ -18,10 +19,11 @@ WHERE i.inhparent = 'public.audit_logs'::regclass AND NOT EXISTS (
 ORDER BY 1
 
 -- rewriters --
--- Roles of ours, but the owner, that may change or remove rows of the log.
+-- Roles of ours, but the owner, that may change or remove rows of the log. The keeper may, through one guarded door.
 SELECT r.rolname AS name FROM pg_roles r
 WHERE r.rolname IN ('tallystick_writer', 'tallystick_reader', 'tallystick_keeper') AND (
-    has_table_privilege(r.oid, 'public.audit_logs', 'UPDATE') OR has_table_privilege(r.oid, 'public.audit_logs', 'DELETE')
+    has_table_privilege(r.oid, 'public.audit_logs', 'UPDATE')
+    OR (has_table_privilege(r.oid, 'public.audit_logs', 'DELETE') AND r.rolname <> 'tallystick_keeper')
     OR has_table_privilege(r.oid, 'public.audit_logs', 'TRUNCATE'))
 ORDER BY 1
 
