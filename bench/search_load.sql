@@ -90,9 +90,9 @@ FROM audit_logs a, LATERAL (VALUES ('action', action), ('workspace', workspace),
 GROUP BY 1, 2, 3
 
 -- fill_event_counts --
--- The rollup behind histograms.
+-- The rollup behind histograms, its rows in the order in which a log makes them.
 INSERT INTO event_counts (organization_id, hour, outcome, events)
-SELECT organization_id, date_trunc('hour', occurred_at, 'UTC'), outcome, count(*) FROM audit_logs GROUP BY 1, 2, 3
+SELECT organization_id, date_trunc('hour', occurred_at, 'UTC'), outcome, count(*) FROM audit_logs GROUP BY 1, 2, 3 ORDER BY 2, 1, 3
 
 -- fill_heads --
 -- The size of each log, and where each of its months begins.

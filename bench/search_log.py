@@ -24,7 +24,7 @@ from uuid import UUID
 from tallystick.store import cluster, embedded, migrate
 from tallystick.store.connect import Connection, Dsn, Logins, connect
 from tallystick.store.months import next_month
-from tallystick.store.trigrams import trigrams
+from tallystick.store.trigrams import pieces_of_label
 
 ORGANIZATIONS = [UUID(hashlib.md5(f"organization {n}".encode()).hexdigest()) for n in range(5)]
 LARGEST, LARGEST_SHARE = ORGANIZATIONS[0], 6 / 25
@@ -159,6 +159,6 @@ async def _labels(connection: Connection) -> None:
     labels = await connection.fetch(SQL["labels"])
     await connection.copy_records_to_table(
         "subject_labels",
-        records=[(*row, trigrams(row["label"])) for row in labels],
+        records=[(*row, pieces_of_label(row["organization_id"], row["label"])) for row in labels],
         columns=["organization_id", "ref", "label", "trigrams"],
     )

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from postgres import Pools
-from tallystick.store.append import Append, Place, array_literal, begin_append, ensure_month, write
+from tallystick.store.append import Append, Place, begin_append, ensure_month, write
 from tallystick.store.audit_row import ROW_COLUMNS, Row
 from tallystick.store.connect import EVERY, transaction
+from tallystick.store.trigrams import array_of, pieces_of_label
 
 AT = datetime(2026, 11, 21, 12, 34, 56, 789_012, tzinfo=UTC)
 LOG = UUID(int=5)
@@ -82,7 +83,8 @@ async def test_rows_come_back(pools: Pools) -> None:
 
 
 @pytest.mark.parametrize("texts", [(), ("a",), tuple(TEXTS)])
-async def test_array_literals(pools: Pools, texts: tuple[str, ...]) -> None:
-    """Labels with quotes, commas, braces or backslashes must come back as they were."""
+async def test_pieces_come_back_as_they_were(pools: Pools, texts: tuple[str, ...]) -> None:
+    """A label whose pieces are stored otherwise than they are looked for is never found again."""
+    numbers = [number for text in texts for number in pieces_of_label(LOG, text)]
     async with transaction(pools.reader, reading=True, organization=EVERY) as connection:
-        assert await connection.fetchval("SELECT $1::text::text[]", array_literal(texts)) == list(texts)
+        assert await connection.fetchval("SELECT $1::text::int[]", array_of(numbers)) == numbers

@@ -12,7 +12,7 @@ from tallystick.store.conditions import SLOTS_MAX, Conditions, Dictionary, Slot,
 from tallystick.store.months import Month, next_month
 from tallystick.store.queries import load
 from tallystick.store.statement import assemble
-from tallystick.store.trigrams import trigrams
+from tallystick.store.trigrams import pieces_of_label, pieces_of_text
 
 NOV, DEC = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -123,10 +123,13 @@ def test_slots_are_chosen_by_what_they_cost() -> None:
     assert conditions.choose_slots(2_000_000, 7, seen_share=0.5)[1] > cost
 
 
-def test_trigrams_of_a_part_are_among_those_of_the_whole() -> None:
+def test_pieces_of_a_part_are_among_those_of_the_whole() -> None:
     """A label that is not found by a part of it."""
-    label = "ada lovelace <ada@example.com>"
+    label, organization = "ada lovelace <ada@example.com>", uuid4()
     for first in range(len(label)):
         for end in range(first, len(label) + 1):
-            assert set(trigrams(label[first:end])) <= set(trigrams(label))
-    assert trigrams("ab") == []
+            part = pieces_of_text(organization, label[first:end])
+            assert set(part) <= set(pieces_of_label(organization, label))
+            assert bool(part) == (end - first > 1)
+            assert all(-(2**31) <= number < 2**31 for number in part)
+    assert not set(pieces_of_label(uuid4(), label)) & set(pieces_of_label(organization, label))

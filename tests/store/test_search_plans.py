@@ -38,12 +38,14 @@ def months(request: pytest.FixtureRequest, database: Database) -> Database:
     return database
 
 
-def plan(database: Database, name: str, asked: frozenset[str], settings: str) -> str:
+def plan(
+    database: Database, name: str, asked: frozenset[str], settings: str, long: frozenset[str] = frozenset()
+) -> str:
     """Return the generic plan of a statement under its settings."""
     # As the role that searches: a superuser has no policies, which are what decides about indexes.
     with psycopg.connect(database.logins.reader.url, cursor_factory=psycopg.RawCursor) as connection:
         connection.execute(f"SET LOCAL tallystick.organization = '{LOG}'; {SETTINGS}; {settings}")
-        text = statement_for(name, asked).text
+        text = statement_for(name, asked, long).text
         return "\n".join(
             row[0] for row in connection.execute(f"EXPLAIN (GENERIC_PLAN) {text}", prepare=False)
         )
@@ -80,6 +82,25 @@ def test_a_probe_reads_the_facet_index_and_no_other(
     one_row = [line for line in found.splitlines() if all(part in line for part in whole)]
     assert len(one_row) == fetched == found.count("pkey") + found.count("occurred_at_position_idx")
     assert "BitmapAnd" not in found
+    assert "Seq Scan" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("scan_newest", SCAN_SETTINGS), ("probe_newest", PROBE_SETTINGS), ("count_probed", PROBE_SETTINGS)],
+)
+def test_long_lists_are_looked_up_by_hash(months: Database, name: str, settings: str) -> None:
+    """Each row of thousands is compared with each of hundreds of persons, or the list is joined in another order."""
+    long = frozenset({"actions", "persons_refs", "not_refs"})
+    asked = ASKED | ONE_SLOT | {"fits_not_refs"}
+    found = plan(months, name, asked, settings, long)
+    assert found.count("hashed SubPlan") >= 3
+    assert "Join" not in found.replace("Nested Loop", "")
+    assert (
+        "audit_facets_idx"
+        if name.endswith("probed") or name.startswith("probe")
+        else "occurred_at_position_idx"
+    ) in found
     assert "Seq Scan" not in found
 
 

@@ -29,7 +29,7 @@ from tallystick.store.append import Append, NewLabel, NewSubject, Tile
 from tallystick.store.audit_row import ROW_COLUMNS, Row
 from tallystick.store.connect import Connection
 from tallystick.store.subjects import new_ref
-from tallystick.store.trigrams import trigrams
+from tallystick.store.trigrams import pieces_of_label
 
 SEED_BYTES = 16
 SCHEMA_FLAG = Flag(path="", kind="schema")  # on events that break the registered schema of their action
@@ -39,6 +39,7 @@ _YIELD_EVERY = 64  # events sealed before other tasks get a turn: one or two mil
 Subject = tuple[str, str]
 FindSubjects = Callable[[Sequence[Subject]], Awaitable[dict[Subject, UUID]]]
 Inside = Callable[[Connection, Sequence["Entry"]], Awaitable[None]]
+Before = Callable[[Connection], Awaitable[None]]
 
 
 class Stored(Struct, frozen=True, gc=False):
@@ -80,7 +81,7 @@ class Job:
     """The events of one call, what they violate (index → JSON), and the future that its caller waits for."""
 
     __slots__ = (
-        *("answered", "events", "growth", "inside", "lines", "note", "results", "size_bytes", "source"),
+        *("answered", "before", "events", "growth", "inside", "lines", "note", "results", "size_bytes", "source"),
         "violations",
     )
 
@@ -91,11 +92,13 @@ class Job:
         *,
         violations: Mapping[int, bytes] | None = None,
         inside: Inside | None = None,
+        before: Before | None = None,
     ) -> None:
         self.events = events
         self.source = source
         self.violations = violations or {}
         self.inside = inside
+        self.before = before
         self.size_bytes = sum([event.size_bytes for event in events])
         self.results: list[Stored | AuditError | None] = [None] * len(events)
         self.growth: Growth | None = None
@@ -315,7 +318,7 @@ def build(group: Group, state: LogState, *, organization_id: UUID, signer: Signe
         terms=_terms(rows),
         hours=_hours(group.entries, received_at),
         subjects=group.new_subjects(),
-        labels=[NewLabel(ref, label, trigrams(label)) for ref, label in group.new_labels],
+        labels=[NewLabel(ref, label, pieces_of_label(organization_id, label)) for ref, label in group.new_labels],
     )
     kept_at = now if keep else state.kept_at
     after = LogState(growth.after, tails, received_at, note, kept_at, state.subject_epoch)

@@ -18,6 +18,7 @@ from tallystick.store.audit_row import ROW_COLUMNS, Row
 from tallystick.store.autocommit import fetch_alone
 from tallystick.store.connect import Connection, Pool, transaction
 from tallystick.store.queries import load
+from tallystick.store.trigrams import array_of
 
 _SQL = load("append")
 _ID = ROW_COLUMNS.index("id")
@@ -34,11 +35,11 @@ class NewSubject(NamedTuple):
 
 
 class NewLabel(NamedTuple):
-    """A name, e-mail or id a subject was not seen with before, lower case, and its pieces of three characters."""
+    """A name, e-mail or id a subject was not seen with before, lower case, and its pieces (store/trigrams.py)."""
 
     ref: UUID
     label: str
-    trigrams: Sequence[str]
+    pieces: Sequence[int]
 
 
 class Tile(NamedTuple):
@@ -159,7 +160,7 @@ def _finish_arguments(append: Append) -> tuple[Any, ...]:
         *_counted(append.terms),
         *_counted(append.hours),
         *_columns(append.subjects, 3),
-        *_columns([(ref, label, array_literal(trigrams)) for ref, label, trigrams in append.labels], 3),
+        *_columns([(ref, label, array_of(pieces)) for ref, label, pieces in append.labels], 3),
     )
 
 
@@ -169,14 +170,6 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
 
 def _counted(counts: dict[tuple[Any, str], int]) -> tuple[list[Any], list[str], list[int]]:
     return [first for first, _ in counts], [second for _, second in counts], list(counts.values())
-
-
-def array_literal(texts: Sequence[str]) -> str:
-    """Return `texts` as PostgreSQL writes a text[]; a list of lists of different lengths has no other form."""
-    if not texts:
-        return "{}"
-    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return '{"' + '","'.join(escaped) + '"}'
 
 
 async def ensure_month(pool: Pool, at: datetime) -> None:

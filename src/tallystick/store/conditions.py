@@ -22,7 +22,7 @@ from tallystick.query.text import action_fits, fold, fold_ascii, split_pattern
 from tallystick.store.connect import Connection
 from tallystick.store.queries import load
 from tallystick.store.statement import assemble
-from tallystick.store.trigrams import trigrams
+from tallystick.store.trigrams import array_of, pieces_of_text
 
 PEOPLE_MAX = 1_000  # labels one text may match before persons are tested row by row instead
 ENTRIES_MAX = 20_000  # dictionary entries that one query may fit
@@ -228,7 +228,7 @@ async def read_people(
     arguments = {
         "organization": organization_id,
         "texts": wanted,
-        "trigrams": [_array_literal(trigrams(text)) for text in wanted],
+        "trigrams": [array_of(pieces_of_text(organization_id, text)) for text in wanted],
         "people_max": PEOPLE_MAX + 1,
     }
     found: dict[str, dict[UUID, int]] = {text: {} for text in wanted}
@@ -400,11 +400,6 @@ def _actions(patterns: Sequence[str], dictionary: Dictionary) -> list[str]:
 
 def _workspaces(values: Iterable[str]) -> list[str]:
     return ["" if value == ORGANIZATION_LEVEL else value for value in values]
-
-
-def _array_literal(values: Sequence[str]) -> str:
-    quoted = ('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
-    return "{" + ",".join(quoted) + "}"
 
 
 # The terms of `anyof` in search.sql, and the part of a group's parameters that each needs.

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from tallystick.event.canonical import canonical_text
 from tallystick.event.model import ACTOR_TYPES
-from tallystick.store.append import array_literal
 from tallystick.store.conditions import conditions_of, person_texts, read_dictionary, read_people
 from tallystick.store.connect import Pool, transaction
 from tallystick.store.months import FOREVER, NEVER
@@ -18,7 +17,7 @@ from tallystick.store.read import Row as EventRow
 from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key
 from tallystick.store.search import Wanted
 from tallystick.store.statement import Statement, assemble
-from tallystick.store.trigrams import trigrams
+from tallystick.store.trigrams import array_of, pieces_of_text
 
 _PIECES = {**load("search"), **load("contracts")}
 _SUBJECTS = assemble(_PIECES, "subjects_with")
@@ -62,7 +61,7 @@ async def subjects_known_as(pool: Pool, organization_id: UUID, labels: Sequence[
     arguments = {
         "organization": organization_id,
         "labels": list(labels),
-        "trigrams": [array_literal(trigrams(label)) for label in labels],
+        "trigrams": [array_of(pieces_of_text(organization_id, label)) for label in labels],
     }
     async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute(SETTINGS)

@@ -16,7 +16,7 @@ from tallystick.store.conditions import Conditions, Dictionary
 from tallystick.store.connect import Connection
 from tallystick.store.months import FOREVER, NEVER, Month
 from tallystick.store.queries import load
-from tallystick.store.rows import PROBE_SETTINGS, SCAN_SETTINGS, plan_mode, slots_in_use, statement_for
+from tallystick.store.rows import PROBE_SETTINGS, SCAN_SETTINGS, long_lists, slots_in_use, statement_for
 from tallystick.store.statement import assemble
 
 HOUR = timedelta(hours=1)
@@ -153,7 +153,8 @@ class Counting:
         more: dict[str, Any],
     ) -> Any:
         slots = self.conditions.choose_slots(month.rows, 1)[0] if way == "probed" else []
-        statement = statement_for(f"{what}_{way}", self.conditions.asked() | slots_in_use(slots))
+        asked = self.conditions.asked() | slots_in_use(slots)
+        statement = statement_for(f"{what}_{way}", asked, long_lists(self.conditions))
         arguments = {
             **self.conditions.arguments(slots),
             **more,
@@ -165,7 +166,7 @@ class Counting:
             "received_to": month.end,
         }
         await self.connection.execute(
-            f"{self.undo}SAVEPOINT tally; {_SETTINGS[way]}; SET LOCAL plan_cache_mode = {plan_mode(self.conditions)}; "
+            f"{self.undo}SAVEPOINT tally; {_SETTINGS[way]}; "
             f"SET LOCAL statement_timeout = {int(max(0.05, seconds) * 1000)}"
         )
         self.undo = "ROLLBACK TO SAVEPOINT tally; "  # its settings are not those of what follows

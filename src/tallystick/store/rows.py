@@ -23,7 +23,7 @@ STATEMENT_SECONDS_MIN = 0.05
 _PIECES = load("search")
 
 # The statements leave the planner one good way, so a plan is kept and not made anew each time: planning for a year
-# of months takes longer than most pages. Only for long lists it is worth while, which it turns into hash tables.
+# of months takes longer than most pages.
 SETTINGS = (
     "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0; "
     "SET LOCAL plan_cache_mode = force_generic_plan"
@@ -41,9 +41,18 @@ PROBE_SETTINGS = (
 
 
 @lru_cache(maxsize=4096)
-def statement_for(name: str, asked: frozenset[str]) -> Statement:
-    """Return a statement of search.sql that holds just the conditions something is asked of."""
-    return assemble(_PIECES, name, only=asked)
+def statement_for(name: str, asked: frozenset[str], long: frozenset[str] = frozenset()) -> Statement:
+    """Return a statement of search.sql that holds just the conditions something is asked of; `long` are long lists."""
+    return assemble(_PIECES, name, only=asked, hashed=long)
+
+
+def long_lists(conditions: Conditions) -> frozenset[str]:
+    """Return the parameters that hold so many actions or actors that a row is looked up among them by hash."""
+    return frozenset(
+        name
+        for name, value in conditions.values.items()
+        if isinstance(value, list) and len(value) > LONG_LIST and name.endswith(("actions", "refs"))
+    )
 
 
 def slots_in_use(slots: Sequence[Slot]) -> frozenset[str]:
@@ -117,11 +126,9 @@ class Reader:
         self, conditions: Conditions, months: Sequence[Month], after: Key, rows_max: int, wanted: int
     ) -> Scanned:
         """Return up to `wanted` matching rows among the first `rows_max` rows after a place, in order."""
-        await self._connection.execute(
-            f"{self._undo}{SCAN_SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}"
-        )
+        await self._connection.execute(self._undo + SCAN_SETTINGS)
         self._undo = ""
-        statement = statement_for(f"scan_{self.query.order}", conditions.asked())
+        statement = statement_for(f"scan_{self.query.order}", conditions.asked(), long_lists(conditions))
         arguments = {
             **conditions.values,
             **self._place(months, after),
@@ -141,11 +148,12 @@ class Reader:
         """Return the first `wanted` matching rows after a place, in order, found by `slots`; raises TimeOver."""
         milliseconds = int(max(STATEMENT_SECONDS_MIN, self.seconds_left()) * 1000)
         await self._connection.execute(
-            f"{self._undo}SAVEPOINT probe; {PROBE_SETTINGS}; SET LOCAL plan_cache_mode = force_generic_plan; "
-            f"SET LOCAL statement_timeout = {milliseconds}"
+            f"{self._undo}SAVEPOINT probe; {PROBE_SETTINGS}; SET LOCAL statement_timeout = {milliseconds}"
         )
         self._undo = "ROLLBACK TO SAVEPOINT probe; "  # its settings are not those of what follows
-        statement = statement_for(f"probe_{self.query.order}", conditions.asked() | slots_in_use(slots))
+        statement = statement_for(
+            f"probe_{self.query.order}", conditions.asked() | slots_in_use(slots), long_lists(conditions)
+        )
         arguments = {**conditions.arguments(slots), **self._place(months, after), "wanted": wanted}
         try:
             return await self._fetch(statement, arguments)

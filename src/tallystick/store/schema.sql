@@ -192,12 +192,12 @@ CREATE TABLE subjects (
 );
 
 -- subject_labels: every id, name and e-mail a subject was seen with, lower case, for substring search;
--- trigrams (three-character pieces) stand in for pg_trgm, which the embedded server does not have.
+-- trigrams (numbers of its pieces, store/trigrams.py) stand in for pg_trgm, which the embedded server does not have.
 CREATE TABLE subject_labels (
     organization_id uuid   NOT NULL,
     ref             uuid   NOT NULL,
     label           text   NOT NULL,
-    trigrams        text[] NOT NULL
+    trigrams        int[]  NOT NULL
 );
 -- Unique by hash: a name of 1,024 characters is too long for an entry of a B-tree.
 CREATE UNIQUE INDEX subject_labels_once ON subject_labels
@@ -349,7 +349,7 @@ BEGIN
     END IF;
     IF cardinality(label_refs) > 0 THEN
         INSERT INTO subject_labels (organization_id, ref, label, trigrams)
-            SELECT organization, u.ref, u.label, u.trigrams::text[]
+            SELECT organization, u.ref, u.label, u.trigrams::int[]
             FROM unnest(label_refs, labels, label_trigrams) AS u (ref, label, trigrams)
             ON CONFLICT DO NOTHING;
     END IF;

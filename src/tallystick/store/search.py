@@ -37,6 +37,7 @@ SCAN_ROWS_MAX = 4_000
 LOOK_ROWS_MAX = (
     1_000  # rows that are tested one by one against their actors' labels before the directory is read
 )
+TRUST_IN_COUNTS = 8  # matches that a share known from the dictionaries' counts weighs as much as
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,8 @@ class Walk:
 
     def _share(self) -> float:
         """Return the share of rows that matches: what was believed before, corrected by each row seen since."""
-        return (1 + self._hits_seen) / (1 / max(self._conditions.share, 1e-9) + self._rows_seen)
+        trust = TRUST_IN_COUNTS if self._conditions.exact_share else 1
+        return (trust + self._hits_seen) / (trust / max(self._conditions.share, 1e-9) + self._rows_seen)
 
     def _rows_to_scan(self, months: list[Month]) -> float:
         """Return how many rows a walk must read to fill the page, or to reach its end."""

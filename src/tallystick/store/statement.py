@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_0-9]+)")
 _PIECE = re.compile(r"\{([a-z_]+?)(?:_((?:word|slot)\d|persons|never))?\}")
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+# A test against a list that is a parameter. A generic plan compares element after element; of a sub-select it makes a
+# hash table, once for each statement.
+_LIST_TEST = re.compile(r"(= ANY|<> ALL) \(:([a-z_0-9]+)::(\w+)\[\]\)")
 # Lists of conditions, from which those that nothing is asked of may be left out: what joins them, and what an empty
 # list means.
 _LISTS = {"matching": (" AND ", "true"), "hits": (" AND ", "true"), "anyof_terms": (" OR ", "false")}
@@ -27,14 +31,19 @@ class Statement:
         return [values[name] for name in self.names]
 
 
-def assemble(pieces: Mapping[str, str], name: str, *, only: Set[str] | None = None) -> Statement:
+def assemble(
+    pieces: Mapping[str, str], name: str, *, only: Set[str] | None = None, hashed: Set[str] = frozenset()
+) -> Statement:
     """Return the statement `name` with the pieces it names put in and its parameters numbered.
 
     `{piece}` stands for another piece; in `{anyof_word1}` the piece `anyof` is put in with `word1` in place of
     its own `{g}` or `{s}`. With `only`, of the conditions in a list (`matching`, `hits`, `anyof_terms`) just those
-    named in it are put in; the others must be without effect. No value ever becomes part of the text.
+    named in it are put in; the others must be without effect. Lists named in `hashed` are long: they are looked up
+    in a hash table. No value ever becomes part of the text.
     """
     text = _Assembly(pieces, only).expand(name, "")
+    if hashed:
+        text = _LIST_TEST.sub(partial(_look_up, hashed), text)
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -43,6 +52,13 @@ def assemble(pieces: Mapping[str, str], name: str, *, only: Set[str] | None = No
         return f"${names.index(match[1]) + 1}"
 
     return Statement(_PARAMETER.sub(number, text), tuple(names))
+
+
+def _look_up(hashed: Set[str], match: re.Match[str]) -> str:
+    test, name, kind = match.groups()
+    if name not in hashed:
+        return match[0]
+    return f"{'IN' if test == '= ANY' else 'NOT IN'} (SELECT unnest(:{name}::{kind}[]))"
 
 
 class _Assembly:

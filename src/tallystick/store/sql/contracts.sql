@@ -49,7 +49,7 @@ ORDER BY a.occurred_at, a.position LIMIT :wanted
 -- subjects_known_as --
 -- The actors with an id that were seen under exactly one of these labels, which are in lower case.
 SELECT DISTINCT s.type, s.id FROM unnest(:labels::text[], :trigrams::text[]) AS w (label, trigrams)
-JOIN subject_label_candidates l ON l.trigrams @> w.trigrams::text[] AND l.label = w.label
+JOIN subject_label_candidates l ON l.trigrams @> w.trigrams::int[] AND l.label = w.label
     AND (l.organization_id = :organization) IS TRUE
 JOIN subjects s ON s.organization_id = :organization AND s.ref = l.ref AND s.id <> ''
 

@@ -295,7 +295,7 @@ FROM unnest(:texts::text[], :trigrams::text[]) AS w (text, trigrams), LATERAL (
     SELECT DISTINCT f.ref FROM (
         (SELECT l.ref FROM subject_label_candidates l
         WHERE (l.organization_id = :organization) IS TRUE AND w.trigrams <> '{}'
-            AND l.trigrams @> w.trigrams::text[] AND strpos(l.label, w.text) > 0 LIMIT :people_max)
+            AND l.trigrams @> w.trigrams::int[] AND strpos(l.label, w.text) > 0 LIMIT :people_max)
         UNION ALL
         (SELECT l.ref FROM subject_labels l
         WHERE l.organization_id = :organization AND w.trigrams = '{}' AND strpos(l.label, w.text) > 0
