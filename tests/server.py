@@ -109,6 +109,11 @@ class Server:
             answer = client.get("/v1/log/checkpoint")
         return 0 if answer.status_code == 404 else int(answer.text.split("\n")[1])
 
+    def recorded(self) -> int:
+        """Return how many events producers recorded: those about the use of the server itself are not counted."""
+        with self.client() as client:
+            return int(client.get("/v1/events:count", params={"q": "-stream:tallystick", "exact": "true"}).json()["count"])
+
     def rss_bytes(self) -> int:
         """Return the memory of the server's own process, PostgreSQL's not counted."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()

@@ -343,6 +343,11 @@ def _check_together(values: Mapping[str, object], notices: list[str]) -> None:
         )
 
 
+def shown_settings(settings: Settings) -> dict[str, str]:
+    """Return every setting by its name as text, passwords left out: what the log says about a changed setting."""
+    return {spec.name: _shown(getattr(settings, name)) for name, spec in SPECS.items()}
+
+
 def instance_name(settings: Settings, new_name: Callable[[], str]) -> str:
     """Return this installation's name in log origins, chosen once and kept in `<data>/instance`.
 

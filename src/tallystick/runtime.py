@@ -34,9 +34,12 @@ from tallystick.services.examine import Diagnosis, Examine
 from tallystick.services.export import Export
 from tallystick.services.export_lines import LineExport
 from tallystick.services.heartbeat import Heartbeat
+from tallystick.services.holders import Holders
 from tallystick.services.ingest import Ingest
+from tallystick.services.lifetime import Lifetime
 from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
+from tallystick.services.own_log import OwnLog
 from tallystick.services.permissions import WRITE
 from tallystick.services.principal import Principal
 from tallystick.services.quarantine import Quarantine
@@ -45,6 +48,7 @@ from tallystick.services.registered import Registered
 from tallystick.services.sign import Signer
 from tallystick.services.sign_in.build import build as build_sign_in
 from tallystick.services.switches import Switches
+from tallystick.services.viewers import Viewers
 from tallystick.store import durability, embedded, logs, migrate, organizations
 from tallystick.store.connect import Logins, Pool, connect, open_pool, transaction
 from tallystick.store.embedded import EmbeddedPostgres
@@ -106,6 +110,7 @@ class Runtime:
         await self._services()
         await self.appender.start()
         self._tasks.append(asyncio.create_task(self.heartbeat.run(), name="heartbeat"))
+        self._tasks.append(asyncio.create_task(self.own_log.run(), name="own log"))
 
     @property
     def _pooler(self) -> bool:
@@ -200,6 +205,30 @@ class Runtime:
         self.pull = Pull(self.reader, cursor_key=cursor_key)
         self.export = Export(self.reader, self.signer, now=now)
         self.export_lines = LineExport(self.reader, self.signer, product_version=__version__)
+        self.viewers = Viewers(self.writer, self.ingest, now=now, monotonic=time.monotonic, random=os.urandom)
+        self.own_log = OwnLog(
+            self.ingest,
+            new_id=new_id,
+            now=now,
+            monotonic=time.monotonic,
+            find_holder=Holders(self.writer, now=now).find,
+            unknown=lambda: self.metrics.unknown_credentials.inc(),
+            appended=self.read.appended,
+        )
+        self.lifetime = Lifetime(
+            self.ingest,
+            self.own_log,
+            data=data,
+            instance=name,
+            version=__version__,
+            settings=config.shown_settings(settings),
+        )
+        self.bodies = Bodies(time.monotonic, grace_seconds=settings.body_timeout_seconds)
+        self.metrics = Metrics(
+            in_flight_bytes=lambda: self.bodies.in_flight_bytes,
+            queued_events=lambda: self.appender.waiting[0],
+            own_events=lambda: self.own_log.waiting,
+        )
 
     async def _instance_name(self) -> str:
         """The name the database knows wins: two servers on one database are one instance."""
@@ -218,7 +247,6 @@ class Runtime:
 
     def parts(self) -> Parts:
         """Return what HTTP handlers may use."""
-        bodies = Bodies(time.monotonic, grace_seconds=self.settings.body_timeout_seconds)
         return Parts(
             access=self.access,
             ingest=self.ingest,
@@ -231,12 +259,11 @@ class Runtime:
             quarantine=self.quarantine,
             contracts=self.contracts,
             pull=self.pull,
-            bodies=bodies,
+            own_log=self.own_log,
+            viewers=self.viewers,
+            bodies=self.bodies,
             attempts=FailedAttempts(time.monotonic),
-            metrics=Metrics(
-                in_flight_bytes=lambda: bodies.in_flight_bytes,
-                queued_events=lambda: self.appender.waiting[0],
-            ),
+            metrics=self.metrics,
             now=now,
             monotonic=time.monotonic,
             new_request_id=lambda: "req_" + os.urandom(8).hex(),
@@ -260,7 +287,11 @@ class Runtime:
         await appender.start()
         ingest = Ingest(appender, self.log, redaction_of=self._redaction_of, new_id=new_id)
         demo = Principal(
-            organization_id=self.organization.id, kind="server", id="demo", name="demo", permissions=frozenset({WRITE})
+            organization_id=self.organization.id,
+            kind="server",
+            id="demo",
+            name="demo",
+            permissions=frozenset({WRITE}),
         )
         recorded = await ingest.record_batch(demo, body, ndjson=False)
         await appender.stop()
@@ -281,6 +312,7 @@ class Runtime:
             database,
             Readiness(name="log", ok=not tampered, detail=tampered),
             Readiness(name="heartbeat", ok=not late, detail=late),
+            Readiness(name="own log", ok=not self.own_log.late, detail=self.own_log.late),
         ]
 
     async def serve(self, listener: socket.socket, *, ready: Callable[[], None]) -> None:
@@ -304,6 +336,7 @@ class Runtime:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
+        await self.lifetime.started(self.organization.id)
         announce = asyncio.create_task(self._announce(ready))
         await self._server.serve(sockets=[listener])
         announce.cancel()
@@ -319,6 +352,9 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "lifetime"):
+            await self.lifetime.stopped()
+            await self.own_log.stop()
         if hasattr(self, "appender"):
             await self.appender.stop()
             self.signer.close()

@@ -26,7 +26,7 @@ ALL = {"start_time": "0001-01-01T00:00:00Z", "end_time": "9999-12-31T23:59:59.99
 
 def real_client(seeded: Seeded, key: str | None = None) -> Client:
     """Return LangSmith's own client, told our address."""
-    return Client(api_url=seeded.server.url, api_key=key or seeded.server.admin_key)
+    return Client(api_url=seeded.server.url, api_key=key or seeded.key)
 
 
 def read_all(client: Client, params: dict[str, Any]) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def test_curl_as_documented(seeded: Seeded) -> None:
     """The documented command must work as it stands."""
     url = f"{seeded.server.url}{PATH}?start_time=2026-01-01T00:00:00Z&end_time=2026-01-30T00:00:00Z&limit=10"
     answer = subprocess.run(
-        ["curl", "-s", url, "-H", f"X-API-Key: {seeded.server.admin_key}"], capture_output=True, check=True
+        ["curl", "-s", url, "-H", f"X-API-Key: {seeded.key}"], capture_output=True, check=True
     )
     page = json.loads(answer.stdout)
     assert len(page["items"]) == 10

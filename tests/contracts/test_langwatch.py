@@ -123,7 +123,8 @@ def test_cursors_of_others(seeded: Seeded) -> None:
     cursor = seeded.get(PATH, {"cursor": "start", "limit": 5}).json()["cursor"]
     other = seeded.server.client(seeded.other_key)
     assert other.get(PATH, params={"cursor": cursor}).status_code == 400
-    assert other.get(PATH, params={"cursor": "start"}).json()["events"] == []
+    seen = other.get(PATH, params={"cursor": "start"}).json()["events"]
+    assert not {one["metadata"]["uid"] for one in seen} & {one["id"] for one in seeded.events}
     inside = seeded.server.client(seeded.server.key("auditLogs:read", workspace="ws_2"))
     assert inside.get(PATH, params={"cursor": cursor}).status_code == 400
     own = {one["id"] for one in seeded.events if one.get("workspace") == "ws_2"}

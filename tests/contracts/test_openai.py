@@ -20,7 +20,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def real_client(seeded: Seeded, key: str | None = None) -> OpenAI:
     """Return OpenAI's own client, told our address."""
-    key = key or seeded.server.admin_key
+    key = key or seeded.key
     return OpenAI(api_key=key, admin_api_key=key, base_url=f"{seeded.server.url}/v1", max_retries=0)
 
 

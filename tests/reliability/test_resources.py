@@ -73,7 +73,7 @@ def test_database_that_stands_still(servers: Servers) -> None:
                 os.kill(pid, signal.SIGCONT)
         for one in sent:
             until_recorded(client, one)
-        assert server.size() == len(sent)
+        assert server.recorded() == len(sent)
         assert client.get("/readyz").status_code == 200
 
 
@@ -193,7 +193,8 @@ def test_memory_stays_bounded_under_abuse(servers: Servers, database: Database) 
         peak = max(peak, server.rss_bytes())
         assert peak - before < 260 * MIB, f"memory grew by {(peak - before) // MIB} MiB"
         assert client.post("/v1/events", json=event()).status_code == 201
-    assert server.check_whole_log() == 1001
+    assert server.check_whole_log() >= 1001
+    assert server.recorded() == 1001
 
 
 def _slow_upload(server: Server) -> socket.socket:
@@ -300,5 +301,5 @@ def test_stop_answers_what_was_accepted(servers: Servers, database: Database) ->
     with again.client() as reader:
         stored = {one["id"] for one in reader.get("/v1/feed", params={"limit": 1000}).json()["events"]}
     assert acknowledged <= stored
-    assert again.check_whole_log() == len(stored)
+    assert again.check_whole_log() >= len(stored)
     assert json.loads((again.data / "server.json").read_text())["url"] == again.url

@@ -13,7 +13,7 @@ from tallystick.web.app import OPERATIONS
 from web.shapes import problem
 
 _addresses = itertools.count(1)
-PUBLIC = [operation for operation in OPERATIONS if operation.permission is None]
+PUBLIC = [operation for operation in OPERATIONS if operation.permission is None and operation.name != "exchangeViewer"]
 GUARDED = [operation for operation in OPERATIONS if operation.permission is not None]
 
 

@@ -56,7 +56,7 @@ class Sender:
 
     def check(self, case: Case) -> list[str]:
         """Send one case and return what is wrong with the answer."""
-        before, rss = self.server.size(), self.server.rss_bytes()
+        before, rss = self.server.recorded(), self.server.rss_bytes()
         assert case.body is None or case.body  # some are made only now, which takes seconds
         began = time.monotonic()
         answer = self._send(case)
@@ -86,8 +86,8 @@ class Sender:
         seconds: float,
     ) -> list[str]:
         match name:
-            case "rows_added" if self.server.size() - before != int(value) + (case.repeat > 1):
-                return [f"{self.server.size() - before} rows added, not {value}"]
+            case "rows_added" if self.server.recorded() - before != int(value) + (case.repeat > 1):
+                return [f"{self.server.recorded() - before} rows added, not {value}"]
             case "response_lt_ms" if (
                 seconds > 4 * int(value) / 1000
             ):  # the machine that runs tests is a slow one
@@ -220,9 +220,10 @@ def test_every_case_as_expected_and_no_poison(target: Server, sample: list[Case]
     assert size > 50
     reader = sender.reader
     seen = reader.get("/v1/feed", params={"limit": 1000}).json()["events"]
-    assert [one["position"] for one in seen] == list(range(size))
+    assert [one["position"] for one in seen][:size] == list(range(size))
     found = reader.get("/v1/events", params={"limit": 1000, "order": "oldest"}).json()["events"]
-    assert sorted(one["position"] for one in found) == list(range(size))
+    # What is recorded about the reading itself may come after.
+    assert sorted(one["position"] for one in found if one["position"] < size) == list(range(size))
     for one in seen:
         assert reader.get(f"/v1/events/{one['id']}", params={"proof": "true"}).status_code == 200
     for what in ("count", "histogram", "facets"):

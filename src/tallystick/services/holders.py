@@ -45,6 +45,12 @@ class Holders:
         row = await viewer_rows.find(self._writer, digest)
         if row is None:
             return None
-        why = "revoked" if row.revoked_at is not None else "expired" if row.expires_at <= self._now() else "used"
+        why = (
+            "revoked"
+            if row.revoked_at is not None
+            else "expired"
+            if row.expires_at <= self._now()
+            else "used"
+        )
         actor = Actor(type="service", id=row.id, name=row.name or None, credential_id=row.id)
         return row.organization_id, actor, why

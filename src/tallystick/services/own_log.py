@@ -92,6 +92,8 @@ class OwnLog:
         self._waiting_of: Counter[UUID] = Counter()
         self._wake = asyncio.Event()
         self.failures = 0
+        self.late = ""
+        """Why what waits could not be written the last time it was tried, "" when it could."""
 
     @property
     def waiting(self) -> int:
@@ -245,6 +247,7 @@ class OwnLog:
 
     async def _write_waiting(self) -> bool:
         """Write what waits, `AT_ONCE` at a time; tell whether all of it is written."""
+        self.late = ""
         for _ in range(-(-len(self._waiting) // AT_ONCE)):
             taken = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
             try:
@@ -274,7 +277,15 @@ class OwnLog:
             log.error("an own event cannot be written", action=event.action, detail=str(error))
         except AuditError as error:
             self.failures += 1
+            self.late = f"Events about the use of this server wait to be written. {error}"
             log.error("an own event is not written yet", action=event.action, detail=str(error))
+            return False
+        except Exception:
+            self.failures += 1
+            self.late = (
+                "Events about the use of this server wait to be written; the server's log has the reason."
+            )
+            log.exception("an own event is not written yet", action=event.action)
             return False
         return True
 

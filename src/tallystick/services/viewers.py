@@ -201,7 +201,9 @@ class Viewers:
         if known is None or at - known[0] > _REMEMBER_SECONDS:
             row = await rows.find(self._writer, digest)
             good = row is not None and row.session_sha256 == digest and row.revoked_at is None
-            known = (at, _viewer(row), row.expires_at) if row is not None and good else (at, None, self._now())
+            known = (
+                (at, _viewer(row), row.expires_at) if row is not None and good else (at, None, self._now())
+            )
             self._remembered[digest] = known
             self._remembered.move_to_end(digest)
             if len(self._remembered) > _REMEMBER_MAX:
@@ -216,9 +218,7 @@ class Viewers:
 
     async def list_live(self, principal: Principal) -> list[dict[str, Any]]:
         """Return the tokens that are not over: those a key made, or all of them to who manages keys."""
-        found = await rows.list_live(
-            self._writer, principal.organization_id, _maker(principal), self._now()
-        )
+        found = await rows.list_live(self._writer, principal.organization_id, _maker(principal), self._now())
         return [_shown(row) for row in found]
 
     async def revoke(self, principal: Principal, token_id: str, context: Context | None) -> None:
@@ -286,7 +286,9 @@ def read_filters(given: Mapping[str, str | list[str]], *, now: datetime) -> dict
     return found
 
 
-_ORIGIN = re.compile(r"https?://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?|http://\[::1\](:[0-9]{1,5})?")
+_ORIGIN = re.compile(
+    r"https?://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?|http://\[::1\](:[0-9]{1,5})?"
+)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
 from tallystick.services.permissions import EXPORT, MANAGE, READ, WRITE
-from tallystick.web import assets, catalogue_page, docs, openapi, replies
+from tallystick.web import assets, catalogue_page, cross_origin, docs, openapi, replies
 from tallystick.web.api import (
     actions,
     anthropic,
@@ -31,6 +31,7 @@ from tallystick.web.api import (
     organization,
     record,
     search,
+    viewers,
 )
 from tallystick.web.api.contract import fastapi_errors
 from tallystick.web.call import Call
@@ -88,6 +89,12 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/v1/keys", "listKeys", keys.list_keys, MANAGE, "Keys"),
     op("POST", "/v1/keys", "createKey", keys.create_key, MANAGE, "Keys", **KEY),
     op("DELETE", "/v1/keys/{id}", "revokeKey", keys.revoke_key, MANAGE, "Keys", parameters=KEY_ID),
+    op("GET", "/v1/viewer-sessions", "listViewers", viewers.list_viewers, READ, "Delegated reading"),
+    op("POST", "/v1/viewer-sessions", "createViewer", viewers.create_viewer, READ, "Delegated reading", **viewers.VIEWER),
+    op("POST", "/v1/viewer-sessions:exchange", "exchangeViewer", viewers.exchange_viewer, None, "Delegated reading",
+       **viewers.EXCHANGE),
+    op("DELETE", "/v1/viewer-sessions/{id}", "revokeViewer", viewers.revoke_viewer, READ, "Delegated reading",
+       parameters=viewers.VIEWER_ID),
     op("GET", "/v1/organization", "getOrganization", organization.get_organization, MANAGE, "Organization"),
     op("PATCH", "/v1/organization", "switchOrganization", organization.switch_organization, MANAGE,
        "Organization", **organization.SWITCHES),
@@ -139,10 +146,11 @@ class Application:
 
     def __init__(self, parts: Any, operations: tuple[Operation, ...] = OPERATIONS) -> None:
         self.operations = operations
+        self._parts = parts
         guarded = {
             (o.method, o.path): Guarded(
                 o.handler, permission=o.permission, services=parts, attempts=parts.attempts, answer_of=o.answer_of,
-                name=o.name,
+                name=o.name, recorder=Recorder(o.name, method=o.method, by_id="{" in o.path),
             )
             for o in operations
         }  # fmt: skip
@@ -169,6 +177,11 @@ class Application:
         if scope["type"] == "http":
             if b"%" in scope["raw_path"] and _HIDDEN.search(scope["raw_path"]):
                 await _nothing_here()(scope, receive, send)
+                return
+            if scope["method"] == "OPTIONS" and (
+                answer := await cross_origin.preflight(scope, self._parts)
+            ):
+                await answer(scope, receive, send)
                 return
             direct = self._direct.get((scope["method"], scope["path"]))
             await (direct or self._rest)(scope, receive, send)

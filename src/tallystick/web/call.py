@@ -18,10 +18,14 @@ class Call:
     """A request, who makes it, and the services it may use.
 
     `principal` is set by the guard before a handler runs, and is None only for public operations. `held_bytes` are
-    those of its body in memory, which the guard gives back once it is answered.
+    those of its body in memory, which the guard gives back once it is answered. `cross_origin` is the foreign origin whose
+    page may read the answer, `refused_credential` one that a public operation was shown and did not accept.
     """
 
-    __slots__ = ("_headers", "_request_id", "held_bytes", "principal", "receive", "scope", "services")
+    __slots__ = (
+        *("_headers", "_request_id", "cross_origin", "held_bytes", "principal", "receive", "refused_credential"),
+        *("scope", "services"),
+    )
 
     def __init__(self, scope: Scope, receive: Receive, services: Any) -> None:
         self.scope = scope
@@ -29,15 +33,18 @@ class Call:
         self.services = services
         self.principal: Principal | None = None
         self.held_bytes = 0
+        self.cross_origin: str | None = None
+        self.refused_credential: str | None = None
         self._headers: dict[bytes, bytes] | None = None
         self._request_id: str | None = None
 
     @property
     def request_id(self) -> str:
         """The id of this call, made when somebody first asks for it: in a refusal, or in an event about the call."""
-        if self._request_id is None:
-            self._request_id = self.services.new_request_id()
-        return self._request_id
+        found = self._request_id
+        if found is None:
+            found = self._request_id = str(self.services.new_request_id())
+        return found
 
     @property
     def context(self) -> Context:

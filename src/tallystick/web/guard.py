@@ -12,8 +12,14 @@ from starlette.types import Receive, Scope, Send
 
 from tallystick import errors
 from tallystick.services.permissions import EXPORT, READ
+from tallystick.services.principal import Principal
+from tallystick.services.viewers import SESSION_PREFIX
+from tallystick.web import cross_origin
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.call import Answer, Call
+from tallystick.web.cookies import SESSION, read_cookie
+from tallystick.web.origin import require_own_origin
+from tallystick.web.recorded import Recorder
 
 log = structlog.get_logger("tallystick.web")
 
@@ -88,6 +94,30 @@ def credential_of(call: Call) -> str:
     return call.header(b"x-api-key") or ""
 
 
+def session_of(call: Call) -> str | None:
+    """Return the token of a browser's session, None without one or beside any other credential.
+
+    Raises:
+        Forbidden: the call would change something and does not come from one of our own pages.
+    """
+    if call.header(b"authorization") is not None or call.header(b"x-api-key") is not None:
+        return None
+    token = read_cookie(call, SESSION)
+    if token is not None:
+        require_own_origin(call)
+    return token
+
+
+async def authenticate(call: Call) -> Principal:
+    """Return whoever a call's credential stands for, or raise Unauthorized with one text for every reason."""
+    credential = credential_of(call)
+    if credential.startswith(SESSION_PREFIX):
+        return await cross_origin.admit_viewer(call, credential)
+    if credential == "" and (token := session_of(call)) is not None:
+        return await call.services.sessions.authenticate(token, ip=call.address)
+    return await call.services.access.authenticate(credential, ip=call.address)
+
+
 class Guarded:
     """An operation behind the door, as an ASGI application.
 
@@ -96,6 +126,7 @@ class Guarded:
         permission: what the principal must hold; None for public operations.
         attempts: failed attempts by address, shared by all operations.
         name: the operation's name in metrics.
+        recorder: leaves the trace of its calls in the log of the log.
         answer_of: turns an error into an answer; contracts of other products have shapes of their own.
     """
 
@@ -107,6 +138,7 @@ class Guarded:
         services: Any,
         attempts: FailedAttempts,
         name: str = "",
+        recorder: Recorder | None = None,
         answer_of: Callable[[errors.AuditError, str], Response] = problem,
     ) -> None:
         self._handler = handler
@@ -115,6 +147,7 @@ class Guarded:
         self._attempts = attempts
         self._answer_of = answer_of
         self._name = name
+        self._recorder = recorder or Recorder(name, method="GET", by_id=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._services.monotonic()
@@ -123,28 +156,45 @@ class Guarded:
             if self._permission is not None:
                 await self._admit(call, self._permission)
             answer = await self._handler(call)
+            await self._recorder.looked(call)
         except errors.AuditError as error:
+            if call.refused_credential is not None:
+                error = self._attempt(call, call.refused_credential) or error
             answer = self._refusal(call, error)
         except Exception:
             answer = self._surprise(call)
         finally:
             if call.held_bytes:
                 self._services.bodies.release(call)
+        if call.cross_origin is not None:
+            cross_origin.let_read(answer, call.cross_origin)
         await answer(scope, receive, send)
         self._services.metrics.answered(self._name, answer, self._services.monotonic() - started)
 
     async def _admit(self, call: Call, permission: str) -> None:
         try:
-            principal = await self._services.access.authenticate(credential_of(call), ip=call.address)
+            principal = call.principal = await authenticate(call)
         except errors.Unauthorized:
-            self._attempts.failed(call.address)
+            if (error := self._attempt(call, credential_of(call))) is not None:
+                raise error from None
             raise
+        self._recorder.used(call, principal)
         call.principal = principal.under(permission)
         if permission in READING:
             await self._services.switches.require_reading(principal.organization_id)
 
+    def _attempt(self, call: Call, credential: str) -> errors.Unauthorized | None:
+        """Count a refused credential and note whose it was; return what to answer when there were too many."""
+        try:
+            self._attempts.failed(call.address)
+        except errors.Unauthorized as error:
+            return error
+        self._recorder.attempted(call, credential)
+        return None
+
     def _refusal(self, call: Call, error: errors.AuditError) -> Answer:
-        request_id = self._services.new_request_id()
+        request_id = call.request_id
+        self._recorder.refused(call, error)
         if not isinstance(error, _OF_THE_CALLER):
             log.error(
                 "refused", rule=error.rule, detail=str(error), path=call.scope["path"], request_id=request_id
@@ -153,7 +203,7 @@ class Guarded:
         return self._answer_of(error, "" if isinstance(error, errors.Unauthorized) else request_id)
 
     def _surprise(self, call: Call) -> Answer:
-        request_id = self._services.new_request_id()
+        request_id = call.request_id
         log.exception("unexpected", path=call.scope["path"], request_id=request_id)
         error = errors.UnknownOutcome(
             "Something unexpected happened here. If you were recording, whether it was recorded is unknown: send it "

@@ -17,9 +17,16 @@ class Metrics:
     Args:
         in_flight_bytes: how many bytes of bodies are being read, asked when the numbers are.
         queued_events: how many events wait to be committed, likewise.
+        own_events: how many events about the use of this server wait to be written, likewise.
     """
 
-    def __init__(self, *, in_flight_bytes: Callable[[], float], queued_events: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        in_flight_bytes: Callable[[], float],
+        queued_events: Callable[[], float],
+        own_events: Callable[[], float],
+    ) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter(
             "tallystick_events", "Events by what became of them.", ["status"], registry=self.registry
@@ -38,6 +45,14 @@ class Metrics:
         in_flight.set_function(in_flight_bytes)
         queued = Gauge("tallystick_queued_events", "Events waiting to be committed.", registry=self.registry)
         queued.set_function(queued_events)
+        own = Gauge(
+            "tallystick_own_events_waiting", "Events of the log of the log that wait to be written.",
+            registry=self.registry,
+        )  # fmt: skip
+        own.set_function(own_events)
+        self.unknown_credentials = Counter(
+            "tallystick_unknown_credentials", "Refused credentials that nobody was ever given.", registry=self.registry
+        )
         info = Gauge("tallystick_build_info", "The running version.", ["version"], registry=self.registry)
         info.labels(__version__).set(1)
 

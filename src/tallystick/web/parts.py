@@ -13,6 +13,7 @@ from tallystick.services.export import Export
 from tallystick.services.export_lines import LineExport
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
+from tallystick.services.own_log import OwnLog
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
@@ -21,6 +22,7 @@ from tallystick.services.sign_in.links import Links
 from tallystick.services.sign_in.sessions import Sessions
 from tallystick.services.sign_in.sign_in import SignIn
 from tallystick.services.switches import Switches
+from tallystick.services.viewers import Viewers
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
 from tallystick.web.metrics import Metrics
@@ -49,6 +51,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     quarantine: Quarantine
     contracts: Contracts
     pull: Pull
+    own_log: OwnLog
+    viewers: Viewers
     bodies: Bodies
     attempts: FailedAttempts
     metrics: Metrics

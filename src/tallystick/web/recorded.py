@@ -67,10 +67,19 @@ LOOKS: Mapping[str, Look] = {
 }
 # Operation → the action its service records in the transaction of the change.
 CHANGES: Mapping[str, tuple[str, ...]] = {
+    "changeIdentityProvider": ("sso.configured",),
+    "createIdentityProvider": ("sso.configured",),
     "createKey": ("key.created",),
+    "createSignInLink": ("signin.link_created",),
+    "createViewer": ("viewer_session.created",),
+    "exchangeViewer": ("viewer_session.started",),
     "registerAction": ("catalogue.action_registered",),
+    "removeIdentityProvider": ("sso.removed",),
     "reprocessQuarantine": ("quarantine.reprocessed",),
+    "resetSecondFactor": ("second_factor.disabled",),
     "revokeKey": ("key.revoked",),
+    "revokeSession": ("session.revoked",),
+    "revokeViewer": ("viewer_session.revoked",),
     "switchOrganization": ("organization.audit_logs_disabled", "organization.audit_logs_enabled"),
 }
 # Operation that changes something → why it leaves no event of this stream.

@@ -13,7 +13,7 @@ from tallystick.errors import AuditError, Refused
 from tallystick.query import Query, filters_of, parse
 from tallystick.web.api.answers import json_answer, newest_checkpoint
 from tallystick.web.call import Answer, Call
-from tallystick.web.guard import credential_of
+from tallystick.web.guard import authenticate
 
 FEED_LIMIT_DEFAULT = 100
 FEED_LIMIT_MAX = 1000
@@ -59,11 +59,11 @@ async def _stream(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
 
 async def _follow(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
     """Yield each event as `id: position`; a comment every 15 s keeps proxies from hanging up."""
-    services, credential = call.services, credential_of(call)
+    services = call.services
     quiet_since = services.monotonic()
     while not services.stopping():
         # A stream lives for days: a key that is revoked meanwhile must not go on reading.
-        await services.access.authenticate(credential)
+        await authenticate(call)
         page = await services.read.follow(call.caller, query, after, LIVE_PAGE)
         for event in page.events:
             yield b"id: %d\nevent: audit\ndata: " % event["position"] + json.encode(event) + b"\n\n"
