@@ -1,0 +1,1 @@
+"""Who is who in an organization: members, roles, teams and workspaces, and who may change whom."""
