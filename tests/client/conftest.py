@@ -12,6 +12,8 @@ import pytest
 import tallystick
 from server import Server
 
+from .fake import Fake, fake_server
+
 
 @pytest.fixture
 def make_audit(server: Server, tmp_path: Path) -> Iterator[Callable[..., tallystick.Audit]]:
@@ -61,3 +63,10 @@ def search(server: Server) -> Callable[..., list[dict[str, Any]]]:
         return answer.json()["events"]
 
     return find
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    """A server that misbehaves on demand."""
+    with fake_server() as running:
+        yield running

@@ -24,6 +24,7 @@ BACK_OFF_SECONDS_MIN: Final = 0.5
 BACK_OFF_SECONDS_MAX: Final = 60.0
 _CHECKPOINT_EVERY: Final = 32  # batches
 _LOOK_SECONDS: Final = 0.05
+_SETTLE_AT_ONCE: Final = 20  # events deleted in one step where there is hardly room for the deletion
 
 
 class Sender:
@@ -146,7 +147,7 @@ class Sender:
             return POLL_SECONDS
         if not hurry and not self._failures:
             self._gather()
-        self._spool.record_gaps(self._gap_event)
+        self._record_gaps()
         rows = self._spool.batch(self._batch_events, BATCH_BYTES, without=self._answered)
         if not rows:
             self._retry_settling()
@@ -182,9 +183,9 @@ class Sender:
         try:
             self._spool.settle(outcome.done, outcome.dead, duplicates=outcome.duplicates)
         except sqlite3.Error:
-            # The server has them, only our disk does not know: remember, and do not send them again.
+            # The server has them, only our disk does not know: remember, and do not send them again. To delete
+            # needs room too; once all that waits is sent, it is tried in small steps.
             self._answered.update(row.id for row in outcome.done)
-            raise
         self._better()
         self._batches += 1
         if self._batches % _CHECKPOINT_EVERY == 1:
@@ -196,12 +197,25 @@ class Sender:
             return self._back_off(Later(f"{len(outcome.again)} events are to be sent again"))
         return 0.0
 
+    def _record_gaps(self) -> None:
+        try:
+            self._spool.record_gaps(self._gap_event)
+        except sqlite3.Error:
+            # A full disk: sending is what makes room, so it must not wait for this. The counts stay.
+            self._spool.file.make_room()
+
     def _retry_settling(self) -> None:
-        rows = [row for row in self._spool.batch(BATCH_EVENTS, BATCH_BYTES) if row.id in self._answered]
-        self._spool.settle(rows)
-        self._answered.difference_update(row.id for row in rows)
-        if not rows:
-            self._answered.clear()
+        """Delete the rows of events that are in the log already, a few at a time."""
+        while rows := [
+            row for row in self._spool.batch(_SETTLE_AT_ONCE, BATCH_BYTES) if row.id in self._answered
+        ]:
+            try:
+                self._spool.settle(rows)
+            except sqlite3.Error:
+                self._spool.file.make_room()
+                self._spool.settle(rows)
+            self._answered.difference_update(row.id for row in rows)
+        self._answered.clear()
 
     def _back_off(self, later: Later) -> float:
         """Return how long to wait: doubled each time, with jitter, never shorter than the server asked for."""

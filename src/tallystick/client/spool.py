@@ -17,10 +17,11 @@ from typing import Final
 from msgspec import Struct
 
 from tallystick.client.settings import WhenFull
-from tallystick.client.spool_file import SpoolFile, Synchronous, Unusable
+from tallystick.client.spool_file import DiskFull, SpoolFile, Synchronous, Unusable
 from tallystick.errors import SpoolFull
 
 _POLL_SECONDS: Final = 0.05  # between two looks for room
+_LOOK_FOR_ROOM_SECONDS: Final = 1.0
 _DROP_AT_ONCE: Final = 64  # oldest events given up together: one at a time frees no page
 _DROP_ROUNDS: Final = 64
 _INSERT: Final = "INSERT INTO waiting (id, at, event) VALUES (?, ?, ?)"
@@ -92,6 +93,7 @@ class Spool:
         self.lock = threading.RLock()
         self._busy = False  # the lock is held for a commit: a signal handler that records must not nest one
         self._pending: deque[Ticket] = deque()
+        self._looked_for_room = 0.0
         self.unsaved_losses: dict[str, int] = {}
         _ = self.file.connection  # whether there can be a spool here is best known at once
 
@@ -108,6 +110,8 @@ class Spool:
 
     def attempt(self, id: str, raw: bytes) -> bool | Exception:
         """Keep an event as `put` does, but return what stands in the way instead of doing anything about it."""
+        if self.file.disk_is_full and self._is_still_full():
+            return DiskFull("database or disk is full")
         if self.lock.acquire(blocking=False):
             try:
                 if self._busy:
@@ -163,12 +167,16 @@ class Spool:
         while self._pending:
             group.append(self._pending.popleft())
         try:
+            if self.file.disk_is_full and self._is_still_full():
+                raise DiskFull("database or disk is full")
             at = self._now_ms()
             with self.file.transaction() as connection:
                 connection.executemany(_INSERT, [(t.id, at, t.raw) for t in group])
         except _FAILURES:
             for ticket in group:
                 try:
+                    if self.file.disk_is_full:
+                        raise
                     self._insert(ticket.id, ticket.raw)
                 except _FAILURES as error:
                     ticket.error = error
@@ -184,6 +192,15 @@ class Spool:
                     ticket.done(ticket.error)
 
     # When there is no room
+
+    def _is_still_full(self) -> bool:
+        """Tell whether the disk has no room yet; looks once a second."""
+        now = self._monotonic()
+        if now - self._looked_for_room >= _LOOK_FOR_ROOM_SECONDS:
+            self._looked_for_room = now
+            with self.lock:
+                self.file.take_reserve()
+        return self.file.disk_is_full
 
     def when_refused(self, id: str, raw: bytes, error: Exception) -> bool:
         """Do what the policy says about an event that could not be written; True when it is kept after all."""
@@ -207,11 +224,7 @@ class Spool:
         deadline = self._monotonic() + self._block_seconds
         while self._monotonic() < deadline:
             self._sleep(_POLL_SECONDS)
-            with self.lock:
-                try:
-                    self._insert(id, raw)
-                except _FAILURES:
-                    continue
+            if self.attempt(id, raw) is True:
                 return True
         return False
 
@@ -250,7 +263,7 @@ class Spool:
     def _save_losses(self) -> None:
         for reason, number in list(self.unsaved_losses.items()):
             if not self._saved(reason, number):
-                self.file.give_up_reserve_file()  # the disk itself is full: now there is this much room
+                self.file.make_room()  # the disk itself may be full
                 if not self._saved(reason, number):
                     return  # kept in memory; tried again with every batch
             del self.unsaved_losses[reason]
@@ -259,6 +272,8 @@ class Spool:
         try:
             with self.file.in_reserve(), self.file.transaction() as connection:
                 self.count_lost(connection, reason, number)
+            if self.file.disk_is_full:
+                self.file.make_room()  # of what was just written, or the counts themselves would fill the disk
         except _FAILURES:
             return False
         return True
@@ -352,14 +367,17 @@ class Spool:
             self.file.in_reserve(),
             self.file.transaction() as connection,
         ):
-            gone = [(row.seq, row.id) for row in done] + [(row.seq, row.id) for row, _, _ in dead]
-            connection.executemany("DELETE FROM waiting WHERE seq = ? AND id = ?", gone)
+            delete = "DELETE FROM waiting WHERE seq = ? AND id = ?"
+            sent = connection.executemany(delete, [(row.seq, row.id) for row in done]).rowcount
+            connection.executemany(delete, [(row.seq, row.id) for row, _, _ in dead])
             now = self._now_ms()
             connection.executemany(
                 "INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?, ?)",
                 [(row.id, now, rule, message, row.event) for row, rule, message in dead],
             )
-            count(connection, "sent", len(done))
+            count(
+                connection, "sent", max(sent, 0)
+            )  # of a row that another call has settled, nothing is counted
             count(connection, "duplicates", duplicates)
             _set(connection, "in_flight", 0)
 

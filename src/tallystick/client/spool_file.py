@@ -15,7 +15,7 @@ Synchronous = Literal["FULL", "NORMAL", "OFF"]
 PAGE_BYTES: Final = 4096
 # Room that only the count of lost events, and what the sender does to make room again, may use.
 RESERVE_PAGES: Final = 32
-RESERVE_BYTES: Final = 64 * 1024  # the same on a full disk: a file that is given up when its room is needed
+RESERVE_BYTES: Final = 256 * 1024  # the same on a full disk: a file that is given up when its room is needed
 _BUSY_SECONDS: Final = 15.0  # how long another process may hold the file
 _WAL_PAGES_MAX: Final = 20_000  # the sender copies the log back long before; this is for when it cannot
 _NOT_OURS: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
@@ -23,6 +23,12 @@ _NOT_OURS: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 
 class Unusable(Exception):
     """There can be no spool at this place: a read-only file system, no permission, no such folder."""
+
+
+class DiskFull(sqlite3.OperationalError):
+    """The disk under the spool is full: what is left of it is for counting losses and for deleting what was sent."""
+
+    sqlite_errorcode = sqlite3.SQLITE_FULL
 
 
 class SpoolFile:
@@ -39,6 +45,7 @@ class SpoolFile:
     ) -> None:
         self.path = path
         self.was_damaged = False  # what was there could not be read and was put aside
+        self.disk_is_full = False  # and the reserve is given up: nothing may be recorded until it is back
         self._synchronous: Synchronous = synchronous if path is not None else "OFF"
         self._pages_max = bytes_max // PAGE_BYTES
         self._now_ms = now_ms
@@ -100,16 +107,51 @@ class SpoolFile:
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log back into the file, so that it stays small; nobody has to wait for this."""
+        self._copy_back("PASSIVE")
+        self.take_reserve()
+
+    def make_room(self) -> None:
+        """Give up the reserve where the disk is full, and the room of the write-ahead log besides.
+
+        The events that come meanwhile would take that room, so none is recorded until `take_reserve` succeeds.
+        """
+        if self.path is None or not self._has_pages_left():
+            return  # it is our own limit that was reached, and in_reserve is there for that
+        self.disk_is_full = True
+        Path(f"{self.path}.reserve").unlink(missing_ok=True)
+        self._copy_back("TRUNCATE")
+
+    def _has_pages_left(self) -> bool:
+        used = self.connection.execute("PRAGMA page_count").fetchone()[0]
+        return used + RESERVE_PAGES < self._pages_max
+
+    def take_reserve(self) -> None:
+        """Keep some room on the disk for the day it is full."""
+        if self.path is None:
+            return
+        place = f"{self.path}.reserve"
+        try:
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.fstat(descriptor).st_size < RESERVE_BYTES:
+                    os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            Path(place).unlink(missing_ok=True)  # still no room
+        else:
+            self.disk_is_full = False
+
+    def _copy_back(self, how: str) -> None:
         if self.path is None:
             return
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=0.1)
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
         except sqlite3.Error:
             pass  # another process does it, or the disk is full; the next batch tries again
         finally:
             connection.close()
-        self._take_reserve_file()
 
     def leave_behind(self) -> None:
         """Forget the connection without closing it, as a child must: closing would break its parent's locks."""
@@ -132,6 +174,7 @@ class SpoolFile:
             self._put_aside(self.path)
             connection = self._prepared(self._place())
         self._open_one = connection
+        self.take_reserve()
         return connection
 
     def _put_aside(self, path: Path) -> None:
@@ -173,21 +216,6 @@ class SpoolFile:
             connection.close()
             raise
         return connection
-
-    def give_up_reserve_file(self) -> None:
-        """Give back the room kept on the disk, for the count of what is lost."""
-        if self.path is not None:
-            Path(f"{self.path}.reserve").unlink(missing_ok=True)
-
-    def _take_reserve_file(self) -> None:
-        place = Path(f"{self.path}.reserve")
-        try:
-            if place.exists():
-                return
-            with place.open("wb") as reserve:
-                os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
-        except OSError:
-            place.unlink(missing_ok=True)  # no room for a reserve; the counts stay in memory then
 
 
 def _schema() -> str:
