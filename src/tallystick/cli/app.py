@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("keys", "KEYS", "List, create and revoke API keys."),
     "organizations": ("organizations", "ORGANIZATIONS", "List and create organizations, switch reading."),
     "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
+    "spool": ("spool", "SPOOL", "See and send what applications on this machine recorded."),
     "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),
 }
 

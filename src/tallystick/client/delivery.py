@@ -80,7 +80,7 @@ class Delivery:
             self.spool,
             Lease(None if path is None else path.with_suffix(".lease")),
             None if settings.url is None else self._connect,
-            gap_event=self._gap_event,
+            gap_event=gap_event_of(recorder),
             linger_seconds=settings.linger_seconds,
         )
         if settings.url is None:
@@ -240,18 +240,21 @@ class Delivery:
             )
             return opened(None)
 
-    def _gap_event(self, gap: Gap) -> bytes:
-        first, last = (_instant(ms) for ms in (gap.first_at_ms, gap.last_at_ms))
-        told: dict[str, object] = {"reason": gap.reason, "from": first, "to": last}
-        told["lost"] = gap.lost or "unknown"
-        return self._recorder.event(
-            GAP_ACTION,
-            id=gap.id,
-            actor=System(name="tallystick-sdk"),
-            outcome="failure",
-            metadata=told,
-            bound=cleared(),
+
+def gap_event_of(recorder: Recorder) -> Callable[[Gap], bytes]:
+    """Return what makes the event that tells of lost ones."""
+
+    def make(gap: Gap) -> bytes:
+        told = {
+            "reason": gap.reason, "lost": gap.lost or "unknown",
+            "from": _instant(gap.first_at_ms), "to": _instant(gap.last_at_ms),
+        }  # fmt: skip
+        actor = System(name="tallystick-sdk")
+        return recorder.event(
+            GAP_ACTION, id=gap.id, actor=actor, outcome="failure", metadata=told, bound=cleared()
         )[1]
+
+    return make
 
 
 def _instant(ms: int) -> str:
