@@ -16,7 +16,7 @@ from uuid import UUID
 from tallystick.errors import Misconfigured, Tampered, TryLater
 from tallystick.event.prepare import Prepared
 from tallystick.services.commit import Committer, Line
-from tallystick.services.group import Appended, Group, Inside, Job
+from tallystick.services.group import Appended, Before, Group, Inside, Job
 from tallystick.services.sign import Signer, explain
 from tallystick.store import logs
 from tallystick.store.connect import Pool
@@ -130,6 +130,7 @@ class Appender:
         source: str,
         violations: Mapping[int, bytes] | None = None,
         inside: Inside | None = None,
+        before: Before | None = None,
     ) -> Appended:
         """Append `events` in their order, next to each other, and return a result for each.
 
@@ -145,7 +146,9 @@ class Appender:
             raise TryLater("The server is stopping. Nothing of this call was stored.", retry_after_seconds=5)
         if not events and inside is None:
             return Appended([])
-        return await self._submit(organization_id, Job(events, source, violations=violations, inside=inside))
+        return await self._submit(
+            organization_id, Job(events, source, violations=violations, inside=inside, before=before)
+        )
 
     async def refresh(self, organization_id: UUID) -> None:
         """Sign and store a checkpoint of now, even though nothing happened in this log."""

@@ -184,6 +184,9 @@ class Committer:
 
     async def _write_locked(self, line: Line, group: Group) -> Built | None:
         async with transaction(self._pool, organization=line.organization_id) as connection:
+            for job in group.jobs:
+                if job.before is not None:
+                    await job.before(connection)
             subjects = group.new_subjects()
             start = await store.begin_append(connection, line.organization_id, group.ids(), subjects)
             state = await self._state(connection, line, start)
