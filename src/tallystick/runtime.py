@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import structlog
 import uvicorn
 
@@ -30,6 +31,7 @@ from tallystick.event.redact import Redaction
 from tallystick.services.access import Access
 from tallystick.services.append import Appender, Limits
 from tallystick.services.contracts import Contracts, Pull
+from tallystick.services.evidence import Evidences
 from tallystick.services.examine import Diagnosis, Examine
 from tallystick.services.export import Export
 from tallystick.services.export_lines import LineExport
@@ -42,9 +44,11 @@ from tallystick.services.organize import Organize, secret_of
 from tallystick.services.own_log import OwnLog
 from tallystick.services.permissions import WRITE
 from tallystick.services.principal import Principal
+from tallystick.services.projects import Projects
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
+from tallystick.services.saved_views import SavedViews
 from tallystick.services.sign import Signer
 from tallystick.services.sign_in.build import build as build_sign_in
 from tallystick.services.switches import Switches
@@ -190,6 +194,8 @@ class Runtime:
             sealing_key=secret_of(data / "keys" / "sealing.key", os.urandom),
             now=now,
             monotonic=time.monotonic,
+            wall=time.time,
+            client=lambda: httpx2.AsyncClient(follow_redirects=False, timeout=5.0),
             random=os.urandom,
         )
         cursor_key = secret_of(data / "keys" / "cursor.key", os.urandom)
@@ -202,6 +208,9 @@ class Runtime:
         )
         self.quarantine = Quarantine(self.reader, self.registered, cursor_key=cursor_key)
         self.contracts = Contracts(self.reader, self.signer, cursor_key=cursor_key, monotonic=time.monotonic)
+        self.evidence = Evidences(self.reader, self.signer, self.log)
+        self.projects = Projects(self.reader, monotonic=time.monotonic)
+        self.saved_views = SavedViews(self.reader, self.writer, self.ingest, now=now, random=os.urandom)
         self.pull = Pull(self.reader, cursor_key=cursor_key)
         self.export = Export(self.reader, self.signer, now=now)
         self.export_lines = LineExport(self.reader, self.signer, product_version=__version__)
@@ -259,6 +268,9 @@ class Runtime:
             quarantine=self.quarantine,
             contracts=self.contracts,
             pull=self.pull,
+            evidence=self.evidence,
+            projects=self.projects,
+            saved_views=self.saved_views,
             own_log=self.own_log,
             viewers=self.viewers,
             bodies=self.bodies,
@@ -274,6 +286,8 @@ class Runtime:
             sign_in=self.people.sign_in,
             links=self.people.links,
             account=self.people.account,
+            single_sign_on=self.people.single_sign_on,
+            providers=self.people.providers,
         )
 
     async def log_size(self, organization_id: UUID) -> int:
@@ -355,6 +369,8 @@ class Runtime:
         if hasattr(self, "lifetime"):
             await self.lifetime.stopped()
             await self.own_log.stop()
+        if hasattr(self, "people"):
+            await self.people.oidc.close()
         if hasattr(self, "appender"):
             await self.appender.stop()
             self.signer.close()

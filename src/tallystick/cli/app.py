@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "export": ("search", "EXPORT", "Write events with their proof."),
     "verify": ("check", "VERIFY", "Check an export, a receipt or a dump offline."),
     "keys": ("keys", "KEYS", "List, create and revoke API keys."),
+    "members": ("members", "MEMBERS", "Make links with which people set a password."),
     "organizations": ("organizations", "ORGANIZATIONS", "List and create organizations, switch reading."),
     "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
     "spool": ("spool", "SPOOL", "See and send what applications on this machine recorded."),

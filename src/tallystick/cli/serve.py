@@ -40,11 +40,12 @@ async def _serve(runtime: Runtime, url: str, listener: object, ready_file: Path 
 
         def ready() -> None:
             _write_whole(runtime.settings.data / "server.json", {"url": url, "pid": os.getpid()})
-            if ready_file is not None and keys is not None:
-                _write_whole(ready_file, _ready(url, keys))
             _greet(url, keys, runtime)
             if first is not None:
                 _invite(runtime.settings.public_url or url, first)
+            # Last: whoever waits for this file finds all that was said.
+            if ready_file is not None and keys is not None:
+                _write_whole(ready_file, _ready(url, keys))
 
         await runtime.serve(listener, ready=ready)  # type: ignore[arg-type]
     finally:

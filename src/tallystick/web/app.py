@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
-from tallystick.services.permissions import EXPORT, MANAGE, READ, WRITE
+from tallystick.services.permissions import EXPORT, MANAGE, MEMBERS, READ, WRITE
 from tallystick.web import assets, catalogue_page, cross_origin, docs, openapi, replies
 from tallystick.web.api import (
     actions,
@@ -31,6 +31,7 @@ from tallystick.web.api import (
     organization,
     record,
     search,
+    sign_in,
     viewers,
 )
 from tallystick.web.api.contract import fastapi_errors
@@ -95,6 +96,19 @@ OPERATIONS: tuple[Operation, ...] = (
        **viewers.EXCHANGE),
     op("DELETE", "/v1/viewer-sessions/{id}", "revokeViewer", viewers.revoke_viewer, READ, "Delegated reading",
        parameters=viewers.VIEWER_ID),
+    op("POST", "/v1/sign-in-links", "createSignInLink", sign_in.create_link, MEMBERS, "Sign-in", **sign_in.LINK),
+    op("GET", "/v1/sessions", "listSessions", sign_in.list_sessions, MEMBERS, "Sign-in"),
+    op("DELETE", "/v1/sessions/{id}", "revokeSession", sign_in.revoke_session, MEMBERS, "Sign-in",
+       parameters=sign_in.ID),
+    op("DELETE", "/v1/members/{id}/second-factor", "resetSecondFactor", sign_in.reset_second_factor, MEMBERS, "Sign-in",
+       parameters=sign_in.ID),
+    op("GET", "/v1/identity-providers", "listIdentityProviders", sign_in.list_providers, MANAGE, "Sign-in"),
+    op("POST", "/v1/identity-providers", "createIdentityProvider", sign_in.create_provider, MANAGE, "Sign-in",
+       **sign_in.PROVIDER),
+    op("PUT", "/v1/identity-providers/{id}", "changeIdentityProvider", sign_in.change_provider, MANAGE, "Sign-in",
+       **sign_in.PROVIDER_CHANGE),
+    op("DELETE", "/v1/identity-providers/{id}", "removeIdentityProvider", sign_in.remove_provider, MANAGE, "Sign-in",
+       parameters=sign_in.ID),
     op("GET", "/v1/organization", "getOrganization", organization.get_organization, MANAGE, "Organization"),
     op("PATCH", "/v1/organization", "switchOrganization", organization.switch_organization, MANAGE,
        "Organization", **organization.SWITCHES),

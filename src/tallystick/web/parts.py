@@ -9,18 +9,23 @@ from msgspec import Struct
 
 from tallystick.services.access import Access
 from tallystick.services.contracts import Contracts, Pull
+from tallystick.services.evidence import Evidences
 from tallystick.services.export import Export
 from tallystick.services.export_lines import LineExport
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
 from tallystick.services.own_log import OwnLog
+from tallystick.services.projects import Projects
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
 from tallystick.services.registered import Registered
+from tallystick.services.saved_views import SavedViews
 from tallystick.services.sign_in.account import Account
 from tallystick.services.sign_in.links import Links
+from tallystick.services.sign_in.providers import Providers
 from tallystick.services.sign_in.sessions import Sessions
 from tallystick.services.sign_in.sign_in import SignIn
+from tallystick.services.sign_in.single_sign_on import SingleSignOn
 from tallystick.services.switches import Switches
 from tallystick.services.viewers import Viewers
 from tallystick.web.attempts import FailedAttempts
@@ -51,6 +56,9 @@ class Parts(Struct, frozen=True, kw_only=True):
     quarantine: Quarantine
     contracts: Contracts
     pull: Pull
+    evidence: Evidences
+    projects: Projects
+    saved_views: SavedViews
     own_log: OwnLog
     viewers: Viewers
     bodies: Bodies
@@ -66,3 +74,5 @@ class Parts(Struct, frozen=True, kw_only=True):
     sign_in: SignIn
     links: Links
     account: Account
+    single_sign_on: SingleSignOn
+    providers: Providers

@@ -11,10 +11,11 @@ from msgspec import Struct
 from tallystick.errors import Forbidden, Refused, Unauthorized
 from tallystick.services.group import Inside
 from tallystick.services.ingest import Ingest
+from tallystick.services.own_events import actor_of
 from tallystick.services.permissions import MEMBERS
 from tallystick.services.principal import Principal
 from tallystick.services.sign_in import second_factor
-from tallystick.services.sign_in.acts import Visit, act, member_actor, member_target
+from tallystick.services.sign_in.acts import Visit, act, member_target
 from tallystick.services.sign_in.links import Links
 from tallystick.services.sign_in.passwords import CHARACTERS_MAX, Passwords, require_password
 from tallystick.services.sign_in.sealing import Sealer
@@ -162,7 +163,7 @@ class Account:
                 raise Refused("This member has no second factor.", rule="second_factor")
 
         event = act(
-            "second_factor.disabled", member_actor(principal), visit, member_target(member_id),
+            "second_factor.disabled", actor_of(principal), visit, member_target(member_id),
             session_id=principal.session_id, before={"kind": "totp"},
         )  # fmt: skip
         await self._ingest.record_own(principal.organization_id, event, inside=inside)
@@ -176,7 +177,7 @@ class Account:
         if not await self._passwords.matches(password[: CHARACTERS_MAX + 1], standing.password_hash):
             self._sign_in.limits.failed(visit.ip, standing.email)
             event = act(
-                "password.refused", member_actor(principal), visit, member_target(principal.id),
+                "password.refused", actor_of(principal), visit, member_target(principal.id),
                 session_id=principal.session_id, outcome="failure", reason="wrong_password",
             )  # fmt: skip
             await self._ingest.record_own(principal.organization_id, event)
@@ -194,7 +195,7 @@ class Account:
         self, principal: Principal, action: str, visit: Visit, inside: Inside, **more: Any
     ) -> None:
         event = act(
-            action, member_actor(principal), visit, member_target(principal.id, principal.name),
+            action, actor_of(principal), visit, member_target(principal.id, principal.name),
             session_id=principal.session_id, **more,
         )  # fmt: skip
         await self._ingest.record_own(principal.organization_id, event, inside=inside)

@@ -7,10 +7,9 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from tallystick.event.model import Actor, Context, Error, Event, Outcome, Target
-from tallystick.services.principal import Principal
+from tallystick.services.own_events import own_event
 from tallystick.store.sign_in import Standing
 
-STREAM = "tallystick"
 USER_AGENT_MAX = 512
 SERVER = Actor(type="system", name="Tallystick")
 
@@ -42,13 +41,6 @@ def stranger(email: str | None) -> Actor:
     return Actor(type="anonymous", email=email if looks_like_one else None)
 
 
-def member_actor(principal: Principal) -> Actor:
-    """Return whoever is signed in, or whose key it is, as the actor of an event."""
-    if principal.kind == "member":
-        return Actor(type="user", id=principal.id, name=principal.name or None, email=principal.email)
-    return Actor(type="api_key", id=principal.id, name=principal.name or None, credential_id=principal.id)
-
-
 def member_target(member_id: str, name: str | None = None) -> Target:
     """Return a member as what an act was done to."""
     return Target(type="membership", id=member_id, name=name or None)
@@ -73,11 +65,10 @@ def act(
     metadata: dict[str, Any] | None = None,
 ) -> Event:
     """Return an event of the stream `tallystick`; `reason` is a word that does not change between releases."""
-    return Event(
-        action=action,
-        actor=actor,
+    return own_event(
+        actor,
+        action,
         targets=targets,
-        stream=STREAM,
         outcome=outcome,
         error=None if reason is None else Error(code=reason, message=message),
         context=context_of(visit, session_id),

@@ -18,9 +18,10 @@ from msgspec import Struct
 
 from tallystick.errors import Conflict, Forbidden, NotFound, Refused
 from tallystick.services.ingest import Ingest
+from tallystick.services.own_events import actor_of
 from tallystick.services.permissions import MANAGE, MEMBERS, implies
 from tallystick.services.principal import Principal
-from tallystick.services.sign_in.acts import SERVER, Visit, act, member_actor, member_target, person
+from tallystick.services.sign_in.acts import SERVER, Visit, act, member_target, person
 from tallystick.services.sign_in.holdings import holdings_of
 from tallystick.services.sign_in.passwords import Passwords, require_password
 from tallystick.services.sign_in.sessions import NewSession, Sessions
@@ -110,6 +111,32 @@ class Links:
         await self._ingest.record_own(organization_id, event, inside=inside)
         return link
 
+    async def wished(
+        self, principal: Principal, visit: Visit, *, member_id: str | None, email: str | None
+    ) -> NewLink:
+        """Make the link for a member named by id or e-mail address, or the first owner's while nobody can sign in.
+
+        Raises:
+            Refused: nobody is named although somebody can sign in.
+            Forbidden, NotFound: as `for_member`.
+        """
+        principal.require(MEMBERS)
+        if member_id is not None:
+            return await self.for_member(principal, member_id, visit)
+        if email is not None:
+            folded = fold_email(email)
+            for standing in await rows.by_email(self._writer, folded):
+                if standing.organization_id == principal.organization_id:
+                    return await self.for_member(principal, standing.id, visit)
+            raise NotFound("There is no member with this e-mail address who may sign in.")
+        principal.require(MANAGE)
+        link = await self.first_admin(principal.organization_id)
+        if link is None:
+            raise Refused(
+                "Name the member, by member_id or email: somebody can sign in already.", rule="shape"
+            )
+        return link
+
     async def for_member(self, principal: Principal, member_id: str, visit: Visit) -> NewLink:
         """Make a link with which a member sets a new password, or its first one.
 
@@ -128,7 +155,7 @@ class Links:
             await self.keep(connection, principal.organization_id, member_id, link, digest)
 
         event = act(
-            "signin.link_created", member_actor(principal), visit, member_target(member_id, standing.display_name),
+            "signin.link_created", actor_of(principal), visit, member_target(member_id, standing.display_name),
             session_id=principal.session_id, metadata={"purpose": link.purpose},
         )  # fmt: skip
         await self._ingest.record_own(principal.organization_id, event, inside=inside)

@@ -20,9 +20,10 @@ from msgspec import Struct
 
 from tallystick.errors import NotFound, Unauthorized
 from tallystick.services.ingest import Ingest
+from tallystick.services.own_events import actor_of
 from tallystick.services.permissions import MEMBERS
 from tallystick.services.principal import Principal
-from tallystick.services.sign_in.acts import Visit, act, member_actor, member_target, person, session_target
+from tallystick.services.sign_in.acts import Visit, act, member_target, person, session_target
 from tallystick.services.sign_in.holdings import holdings_of
 from tallystick.store import sessions as rows
 from tallystick.store.connect import Connection, Pool
@@ -176,7 +177,7 @@ class Sessions:
                 raise _AlreadyEnded("This session has ended already.")
 
         event = act(
-            action, member_actor(principal), visit, session_target(session_id), member_target(owner),
+            action, actor_of(principal), visit, session_target(session_id), member_target(owner),
             session_id=principal.session_id,
         )  # fmt: skip
         with suppress(_AlreadyEnded):

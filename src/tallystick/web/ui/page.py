@@ -19,6 +19,7 @@ from tallystick.web.call import Answer, Call
 from tallystick.web.cookies import SESSION, cookie_text, read_cookie
 from tallystick.web.guard import READING, status_of
 from tallystick.web.origin import SAFE_METHODS, require_own_origin
+from tallystick.web.recorded import Recorder
 from tallystick.web.ui.render import SECURITY_HEADERS, render
 
 log = structlog.get_logger("tallystick.web.ui")
@@ -46,6 +47,7 @@ class GuardedPage:
     def __init__(self, page: Page, services: Any) -> None:
         self._page = page
         self._services = services
+        self._recorder = Recorder(page.name, method=page.method, by_id="{" in page.path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._services.monotonic()
@@ -57,6 +59,7 @@ class GuardedPage:
             if self._page.permission is not None:
                 await self._admit(call, self._page.permission)
             answer = await self._page.handler(call)
+            await self._recorder.looked(call)
         except errors.Unauthorized:
             answer = to_sign_in(call)
         except errors.AuditError as error:
@@ -91,6 +94,7 @@ class GuardedPage:
 
     async def _refusal(self, call: Call, error: errors.AuditError) -> Response:
         status, title = status_of(error)
+        self._recorder.refused(call, error)
         if status >= 500:
             log.error("refused", rule=error.rule, detail=str(error), path=call.scope["path"])
         if status == 403 and call.principal is not None and error.rule == "forbidden":

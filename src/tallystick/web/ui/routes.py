@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tallystick.services.permissions import KEYS, MANAGE, READ
 from tallystick.web.ui.page import PUBLIC, SIGNED_IN, Page
-from tallystick.web.ui.pages import account, sign_in, start
+from tallystick.web.ui.pages import account, events, live, sign_in, sign_in_settings, single, start
 
 GET, POST = "GET", "POST"
 
@@ -25,7 +26,19 @@ PAGES: tuple[Page, ...] = (
     page(GET, "/sign-in/forgot", "forgotPassword", sign_in.forgot, PUBLIC),
     page(GET, "/sign-in/link/{token}", "showLink", sign_in.show_link, PUBLIC),
     page(POST, "/sign-in/link/{token}", "useLink", sign_in.use_link, PUBLIC),
+    page(GET, "/sign-in/o/{organization}", "signInTo", sign_in.show_of_organization, PUBLIC),
+    page(GET, "/sign-in/single/{organization}/{provider}", "singleSignOn", single.begin, PUBLIC),
+    page(GET, "/sign-in/callback", "singleSignOnBack", single.finish, PUBLIC),
     page(POST, "/sign-out", "signOut", sign_in.sign_out, PUBLIC),
+    page(GET, "/events", "eventsPage", events.show, READ),
+    page(GET, "/events/summary", "eventsSummary", events.show_summary, READ),
+    page(GET, "/events/live", "eventsLive", live.follow, READ),
+    page(GET, "/events/{id}", "eventPage", events.show_one, READ),
+    page(POST, "/events/views", "saveView", events.save_view, READ),
+    page(POST, "/events/views/{id}/remove", "removeView", events.remove_view, READ),
+    page(POST, "/events/views/{id}/first", "openViewFirst", events.open_first, READ),
+    page(POST, "/events/first-key", "makeFirstKey", events.make_first_key, KEYS),
+    page(GET, "/settings/audit-log", "auditLogOfOthers", events.to_events, PUBLIC),
     page(GET, "/account", "account", account.show, SIGNED_IN),
     page(POST, "/account/password", "changePassword", account.change_password, SIGNED_IN),
     page(GET, "/account/second-factor", "secondFactor", account.show_second_factor, SIGNED_IN),
@@ -33,4 +46,9 @@ PAGES: tuple[Page, ...] = (
     page(POST, "/account/second-factor/remove", "disableSecondFactor", account.disable_second_factor, SIGNED_IN),
     page(POST, "/account/recovery-codes", "newRecoveryCodes", account.new_recovery_codes, SIGNED_IN),
     page(POST, "/account/sessions/{id}/end", "endSession", account.end_session, SIGNED_IN),
+    page(GET, "/settings/sign-in", "signInSettings", sign_in_settings.show, MANAGE),
+    page(POST, "/settings/sign-in", "addProvider", sign_in_settings.save, MANAGE),
+    page(GET, "/settings/sign-in/{id}", "providerSettings", sign_in_settings.show_one, MANAGE),
+    page(POST, "/settings/sign-in/{id}", "changeProvider", sign_in_settings.save, MANAGE),
+    page(POST, "/settings/sign-in/{id}/remove", "removeProvider", sign_in_settings.remove, MANAGE),
 )  # fmt: skip

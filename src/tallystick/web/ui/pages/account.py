@@ -7,10 +7,10 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from tallystick.errors import AuditError, Refused, Unauthorized
+from tallystick.web.api.sign_in import visit_of
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import status_of
 from tallystick.web.ui.forms import read_form
-from tallystick.web.ui.pages.sign_in import visit_of
 from tallystick.web.ui.render import render, see_other
 
 

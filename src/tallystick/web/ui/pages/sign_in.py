@@ -8,9 +8,9 @@ from uuid import UUID
 from starlette.responses import Response
 
 from tallystick.errors import AuditError, NotFound, Refused, Unauthorized
-from tallystick.services.sign_in.acts import Visit
 from tallystick.services.sign_in.sessions import NewSession
 from tallystick.services.sign_in.sign_in import Pending, Step
+from tallystick.web.api.sign_in import visit_of
 from tallystick.web.call import Answer, Call
 from tallystick.web.cookies import PENDING, SESSION, drop_cookie, read_cookie, set_cookie
 from tallystick.web.guard import status_of
@@ -21,17 +21,21 @@ from tallystick.web.ui.render import local_path, render, see_other
 _PENDING_SECONDS = 300
 
 
-def visit_of(call: Call) -> Visit:
-    """Return where a request came from."""
-    return Visit(ip=call.address, user_agent=call.header(b"user-agent"))
-
-
 async def show(call: Call) -> Answer:
     """Ask for e-mail address and password."""
     query = dict(call.query())
     if call.principal is not None:
         return see_other(destination(query.get("to")))
     return await _form(call, to=query.get("to", "/"))
+
+
+async def show_of_organization(call: Call) -> Answer:
+    """Ask who one is, with the identity providers of one organization."""
+    try:
+        organization_id = UUID(call.path("organization"))
+    except ValueError:
+        raise NotFound("There is no such organization.") from None
+    return await _form(call, to=dict(call.query()).get("to", "/"), organization_id=organization_id)
 
 
 async def with_password(call: Call) -> Answer:
@@ -45,12 +49,20 @@ async def with_password(call: Call) -> Answer:
     return await _after(call, step, to)
 
 
-async def _form(call: Call, *, to: str, email: str = "", error: AuditError | None = None) -> Response:
+async def _form(
+    call: Call,
+    *,
+    to: str,
+    email: str = "",
+    error: AuditError | None = None,
+    organization_id: UUID | None = None,
+) -> Response:
     # Before anybody types a password over plain http to another machine.
     call.services.address.origin_of(call.header(b"host"))
+    name, providers = await call.services.single_sign_on.choices(organization_id)
     return render(
         call, "sign_in/password.html", 200 if error is None else _status(error), title="Sign in", to=local_path(to),
-        email=email, error=error,
+        email=email, error=error, of_organization=name, providers=providers,
     )  # fmt: skip
 
 
