@@ -136,11 +136,17 @@ def test_over_http(servers: Servers, database: Database) -> None:
     assert client.patch("/v1/organization", json={"can_use_audit_logs": True}).status_code == 200
     assert reader.get("/v1/events").status_code == 200
     events = reader.get("/v1/feed").json()["events"]
+    events = [one for one in events if one["action"].startswith("organization.audit_logs_")]
     assert [one["action"] for one in events] == [
         "organization.audit_logs_disabled", "organization.audit_logs_enabled",
     ]  # fmt: skip
     assert all(one["actor"]["type"] == "api_key" and one["actor"]["name"] for one in events)
-    assert all(one["source"] == "tallystick" for one in events)
+    assert all(one["source"] == "tallystick" and one["stream"] == "tallystick" for one in events)
+    assert [(one["before"], one["after"]) for one in events] == [
+        ({"can_use_audit_logs": True}, {"can_use_audit_logs": False}),
+        ({"can_use_audit_logs": False}, {"can_use_audit_logs": True}),
+    ]
+    assert all(one["context"]["ip"] and one["context"]["request_id"] for one in events)
 
 
 @pytest.mark.parametrize("default", [True, False])

@@ -97,8 +97,8 @@ class OwnLog:
 
     @property
     def waiting(self) -> int:
-        """How many events wait to be written."""
-        return len(self._waiting)
+        """How many events and attempts wait, or are just being written or looked into."""
+        return self._waiting_of.total() + len(self._attempts)
 
     def notice(
         self,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tallystick.catalogue.registered import Check, Violation
 from tallystick.errors import TryLater
-from tallystick.event.model import DEFAULT_STREAM, Event, Target
+from tallystick.event.model import DEFAULT_STREAM, Context, Target
 from tallystick.event.render import render
 from tallystick.query.cursor import Place, read_cursor, write_cursor
 from tallystick.query.model import Query
@@ -23,7 +23,7 @@ from tallystick.services.contracts.pages import scope_of
 from tallystick.services.group import Entry
 from tallystick.services.ingest import Ingest
 from tallystick.services.narrow import sight
-from tallystick.services.own_events import actor_of
+from tallystick.services.own_events import record_act
 from tallystick.services.permissions import MANAGE
 from tallystick.services.principal import Principal
 from tallystick.services.registered import Registered
@@ -98,7 +98,9 @@ class Quarantine:
         place = Place(_EPOCH, shown[limit - 1]["position"], 0)
         return shown[:limit], write_cursor(place, Query(order="oldest"), scope=scope, key=self._cursor_key)
 
-    async def reprocess(self, principal: Principal, ingest: Ingest, asked: Reprocessing) -> Reprocessed:
+    async def reprocess(
+        self, principal: Principal, ingest: Ingest, asked: Reprocessing, *, context: Context | None = None
+    ) -> Reprocessed:
         """Hold up to 1,000 events against the newest schema of their action, and release those that fit.
 
         What was redacted or cut when an event was recorded stays so, and is checked as it is. Raises TryLater
@@ -126,7 +128,7 @@ class Quarantine:
                 after = None
                 break
             after = found[-1].position
-        recorded_at = await self._release(principal, ingest, asked, released) if released else None
+        recorded_at = await self._release(principal, ingest, asked, released, context) if released else None
         return Reprocessed(released=released, failing=failing, gone=gone, next=after, recorded_at=recorded_at)
 
     async def _page(
@@ -172,7 +174,12 @@ class Quarantine:
         return violations_of(render(row.leaf, row.opening, row.position, with_changes=False), check)
 
     async def _release(
-        self, principal: Principal, ingest: Ingest, asked: Reprocessing, released: list[int]
+        self,
+        principal: Principal,
+        ingest: Ingest,
+        asked: Reprocessing,
+        released: list[int],
+        context: Context | None,
     ) -> int:
         async def inside(connection: Connection, entries: Sequence[Entry]) -> None:
             (entry,) = entries
@@ -180,13 +187,16 @@ class Quarantine:
             if count != len(released):
                 raise TryLater("Some of these events were released by somebody else just now. Try again.")
 
-        event = Event(
-            action="quarantine.reprocessed",
-            actor=actor_of(principal),
+        recorded = await record_act(
+            ingest,
+            principal,
+            "quarantine.reprocessed",
             targets=(Target(type="quarantine", id=asked.action or str(principal.organization_id)),),
             metadata={"released": released},
+            context=context,
+            inside=inside,
         )
-        return (await ingest.record_own(principal.organization_id, event, inside=inside)).position
+        return recorded.position
 
 
 def violations_of(event: Mapping[str, Any], check: Check) -> list[Violation]:

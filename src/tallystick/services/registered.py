@@ -19,9 +19,9 @@ from msgspec import Struct
 
 from tallystick.catalogue.registered import Check, RegisteredAction, Violation, checker, judge_registration
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge
-from tallystick.event.model import Event, Target
+from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
-from tallystick.services.own_events import actor_of, require_whole_organization
+from tallystick.services.own_events import record_act, require_whole_organization
 from tallystick.services.principal import Principal
 from tallystick.store import registered as rows
 from tallystick.store.connect import Connection, Pool
@@ -99,7 +99,9 @@ class Registered:
             # Never at the cost of an event: it is kept, and its quarantine says what to do.
             return _unusable
 
-    async def register(self, principal: Principal, ingest: Ingest, raw: bytes) -> Kept:
+    async def register(
+        self, principal: Principal, ingest: Ingest, raw: bytes, *, context: Context | None = None
+    ) -> Kept:
         """Register one version of an action, declared as JSON; its log says who did, in the same transaction.
 
         Raises Refused with everything that is wrong with it, Conflict when this version is another one already,
@@ -125,7 +127,15 @@ class Registered:
             if not await rows.insert(connection, organization_id, declared.name, declared.version, encoded):
                 raise _taken(declared)
 
-        await ingest.record_own(organization_id, _event(principal, declared), inside=inside)
+        await record_act(
+            ingest,
+            principal,
+            "catalogue.action_registered",
+            targets=(Target(type="catalogue_action", id=declared.name, name=declared.title),),
+            after=_shown_act(declared),
+            context=context,
+            inside=inside,
+        )
         self._generation += 1
         self._known.pop(organization_id, None)
         return Kept(action=declared, created_at=None, created=True)
@@ -159,20 +169,15 @@ def _read(raw: bytes) -> RegisteredAction:
     return declared
 
 
-def _event(principal: Principal, declared: RegisteredAction) -> Event:
+def _shown_act(declared: RegisteredAction) -> dict[str, Any]:
     digest = hashlib.sha256(msgspec.json.encode(declared.schema, order="sorted")).hexdigest()
-    return Event(
-        action="catalogue.action_registered",
-        actor=actor_of(principal),
-        targets=(Target(type="catalogue_action", id=declared.name, name=declared.title),),
-        after={
-            "version": declared.version,
-            "verb": declared.verb,
-            "target_type": declared.target_type,
-            "sensitivity": declared.sensitivity,
-            "schema_sha256": digest,
-        },
-    )
+    return {
+        "version": declared.version,
+        "verb": declared.verb,
+        "target_type": declared.target_type,
+        "sensitivity": declared.sensitivity,
+        "schema_sha256": digest,
+    }
 
 
 def _taken(declared: RegisteredAction) -> Conflict:

@@ -14,9 +14,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from tallystick.errors import Forbidden, NotFound
-from tallystick.event.model import Event, Target
+from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
-from tallystick.services.own_events import actor_of, require_whole_organization
+from tallystick.services.own_events import record_act, require_whole_organization
 from tallystick.services.permissions import MANAGE
 from tallystick.services.principal import Principal
 from tallystick.store import organizations
@@ -109,21 +109,28 @@ class Switches:
             audit_logs_enabled=self._enabled,
         )
 
-    async def switch(self, principal: Principal, ingest: Ingest, *, on: bool) -> None:
+    async def switch(
+        self, principal: Principal, ingest: Ingest, *, on: bool, context: Context | None = None
+    ) -> None:
         """Switch reading on or off for the principal's organization; its log says who did, in the same transaction."""
         require_whole_organization(principal)
         organization_id = principal.organization_id
+        found = await organizations.get(self._reader, organization_id)
 
         async def inside(connection: Connection, entries: object) -> None:
             if not await merge_config(connection, organization_id, {CAN_USE_AUDIT_LOGS: on}):
                 raise NotFound("This key's organization no longer exists.")
 
-        event = Event(
-            action=f"organization.audit_logs_{'enabled' if on else 'disabled'}",
-            actor=actor_of(principal),
+        await record_act(
+            ingest,
+            principal,
+            f"organization.audit_logs_{'enabled' if on else 'disabled'}",
             targets=(Target(type="organization", id=str(organization_id)),),
+            before={CAN_USE_AUDIT_LOGS: None if found is None else found.config.get(CAN_USE_AUDIT_LOGS)},
+            after={CAN_USE_AUDIT_LOGS: on},
+            context=context,
+            inside=inside,
         )
-        await ingest.record_own(organization_id, event, inside=inside)
         self._remembered.pop(organization_id, None)
 
 

@@ -63,7 +63,9 @@ async def register_action(call: Call) -> Answer:
     """
     require_type(call, JSON_TYPES)
     raw = await call.services.bodies.read(call)
-    kept = await call.services.registered.register(call.caller, call.services.ingest, raw)
+    kept = await call.services.registered.register(
+        call.caller, call.services.ingest, raw, context=call.context
+    )
     return json_answer(kept.action, 201 if kept.created else 200)
 
 
@@ -113,4 +115,7 @@ async def reprocess_quarantine(call: Call) -> Answer:
         raise Refused(f"At most {LIMIT_MAX} positions in a call.", path="/positions", rule="length")
     if any(not -1 <= number < 2**62 for number in (asked.after, *(asked.positions or ()))):
         raise Refused("A position is a whole number from 0.", path="/positions", rule="number")
-    return json_answer(await call.services.quarantine.reprocess(call.caller, call.services.ingest, asked))
+    done = await call.services.quarantine.reprocess(
+        call.caller, call.services.ingest, asked, context=call.context
+    )
+    return json_answer(done)

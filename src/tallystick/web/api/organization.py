@@ -44,5 +44,7 @@ async def switch_organization(call: Call) -> Answer:
         wish = msgspec.json.decode(raw, type=_Wish)
     except msgspec.DecodeError as error:
         raise Refused(f"The wish is not understood: {error}", rule="shape") from error
-    await call.services.switches.switch(call.caller, call.services.ingest, on=wish.can_use_audit_logs)
+    await call.services.switches.switch(
+        call.caller, call.services.ingest, on=wish.can_use_audit_logs, context=call.context
+    )
     return json_answer(await call.services.switches.view(call.caller))
