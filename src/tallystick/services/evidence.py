@@ -20,6 +20,7 @@ from tallystick.services.principal import Principal
 from tallystick.services.sign import Signer
 from tallystick.store import evidence as rows
 from tallystick.store.connect import Pool
+from tallystick.verify.layout import full_line
 
 Standing = Literal["verified", "pending", "broken"]
 
@@ -29,12 +30,15 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     `standing`: `pending` before the first checkpoint that covers it, `broken` when anything disagrees; `why` says
     what. `leaf` are the exact bytes that were hashed to `leaf_hash`, `root` is the checkpoint's, in base64.
+    `line` is the event's line of an export, `keys` are the texts of the log's key and its clock's.
     """
 
     position: int
     event: dict[str, Any]
     leaf: bytes
     leaf_hash: bytes
+    line: bytes
+    keys: tuple[str, str]
     origin: str
     standing: Standing
     why: str = ""
@@ -84,5 +88,7 @@ class Evidences:
             standing, why = "broken", str(error)
         return Evidence(
             position=row.position, event=event, leaf=row.leaf, leaf_hash=hashed, origin=origin,
+            line=full_line(row.position, str(principal.organization_id), row.leaf, row.opening, row.seed).rstrip(b"\n"),
+            keys=self._log.verifier_keys(principal.organization_id),
             standing=standing, why=why, **facts,
         )  # fmt: skip

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from tallystick.errors import NotFound, Refused
+from tallystick.merkle.note import encode_base64
 from tallystick.merkle.proof import fold_groups, inclusion_nodes
 from tallystick.merkle.tile import TILE_WIDTH, TileId, reader_over, tile_width, tiles_holding
 from tallystick.merkle.tlog_proof import TlogProof
@@ -13,6 +15,8 @@ from tallystick.services.log_state import consistency_proof, read_tiles
 from tallystick.services.sign import Signer
 from tallystick.store import logs
 from tallystick.store.connect import Connection, Pool, transaction
+
+GROWTH_POINTS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,18 @@ class ConsistencyProof:
     checkpoint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a log stands: its newest checkpoint, when that was signed, and how it grew, as (size, moment)."""
+
+    checkpoint: str
+    origin: str
+    size: int
+    root: str
+    signed_at: datetime | None
+    growth: list[tuple[int, datetime]]
+
+
 class Log:
     """Reads what proves an organization's log; `reader` is a pool of any role that may read."""
 
@@ -49,6 +65,19 @@ class Log:
         """Return the newest signed checkpoint as a note; raises NotFound before the first one."""
         async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             return (await self._head(connection, organization_id)).note
+
+    async def standing(self, organization_id: UUID) -> Standing:
+        """Return where a log stands, by its newest checkpoint and the retained ones; raises NotFound before the first."""
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
+            found = await self._head(connection, organization_id)
+        signed = self._signer.read(self._signer.origin(organization_id), found.note)
+        points = await logs.growth(self._pool, organization_id, GROWTH_POINTS)
+        if found.note_at is not None:
+            points.append((signed.checkpoint.size, found.note_at))
+        return Standing(
+            checkpoint=found.note, origin=signed.checkpoint.origin, size=signed.checkpoint.size,
+            root=encode_base64(signed.checkpoint.root), signed_at=found.note_at, growth=points,
+        )  # fmt: skip
 
     def verifier_keys(self, organization_id: UUID) -> tuple[str, str]:
         """Return the texts of the two public keys: of the log's checkpoints, and of the times beside them."""

@@ -74,6 +74,18 @@ async def kept_checkpoints(pool: Pool, organization_id: UUID, below: int, limit:
     return [KeptCheckpoint(*row) for row in rows]
 
 
+async def growth(pool: Pool, organization_id: UUID, points: int) -> list[tuple[int, datetime]]:
+    """Return how large a log was when, oldest first: (size, moment) at about `points` sizes between nothing and all."""
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
+        found = await head(connection, organization_id)
+        rows = (
+            []
+            if found is None
+            else await connection.fetch(_SQL["growth"], organization_id, found.size, points)
+        )
+    return [(row["size"], row["signed_at"]) for row in rows]
+
+
 async def leaf_hashes(connection: Connection, organization_id: UUID, first: int, end: int) -> list[bytes]:
     """Return the leaf hashes of positions `first` to `end`; raises Tampered unless each is there exactly once."""
     if first >= end:

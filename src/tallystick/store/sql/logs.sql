@@ -41,3 +41,10 @@ JOIN log_tiles t ON t.organization_id = $1 AND t.level = n.level AND t.index = n
 -- Retained checkpoints of one log, newest first, before a size.
 SELECT size, signed_at, note FROM log_checkpoints
 WHERE organization_id = $1 AND size < $2 ORDER BY size DESC, signed_at DESC LIMIT $3
+
+-- growth --
+-- How large a log of $2 events was when: $3 sizes and the last one, each with the first checkpoint that reached it.
+SELECT DISTINCT c.size, c.signed_at FROM generate_series(0, $3::bigint) AS n, LATERAL (
+    SELECT k.size, k.signed_at FROM log_checkpoints k WHERE k.organization_id = $1 AND k.size >= $2::bigint * n / $3
+    ORDER BY k.size, k.signed_at LIMIT 1) AS c
+ORDER BY c.signed_at, c.size

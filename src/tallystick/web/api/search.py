@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from tallystick.errors import NotFound, Refused
+from tallystick.errors import NotFound, Refused, Tampered
 from tallystick.query import parse
 from tallystick.web.api.answers import json_answer, newest_checkpoint
 from tallystick.web.call import Answer, Call
@@ -48,6 +48,15 @@ async def get_event(call: Call) -> Answer:
     if wants_proof:
         event["proof"] = await call.services.log.receipt(call.caller.organization_id, position)
     return json_answer(event)
+
+
+async def get_evidence(call: Call) -> Answer:
+    """Return what proves one event to whoever checks it elsewhere: its line of an export, its receipt and the keys."""
+    _only(call)
+    found = await call.services.evidence.of(call.caller, _event_id(call.path("id")))
+    if not found.receipt:
+        raise Tampered(f"This event cannot be proven: {found.why}", rule="evidence")
+    return json_answer({"line": found.line.decode(), "receipt": found.receipt, "keys": found.keys})
 
 
 def _only(call: Call, *known: str) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tallystick.services.permissions import KEYS, MANAGE, READ
+from tallystick.services.permissions import EXPORT, KEYS, MANAGE, READ
 from tallystick.web.ui.page import PUBLIC, SIGNED_IN, Page
 from tallystick.web.ui.pages import account, events, live, sign_in, sign_in_settings, single, start
 
@@ -46,6 +46,11 @@ PAGES: tuple[Page, ...] = (
     page(POST, "/account/second-factor/remove", "disableSecondFactor", account.disable_second_factor, SIGNED_IN),
     page(POST, "/account/recovery-codes", "newRecoveryCodes", account.new_recovery_codes, SIGNED_IN),
     page(POST, "/account/sessions/{id}/end", "endSession", account.end_session, SIGNED_IN),
+    page(GET, "/verify", "verifyPage", verify.show, READ),
+    page(GET, "/verify/checkpoint", "saveCheckpoint", verify.checkpoint, READ),
+    page(POST, "/verify/checks", "startCheck", verify.start, EXPORT),
+    page(GET, "/verify/checks/{id}", "checkPage", verify.show_check, EXPORT),
+    page(GET, "/verify/checks/{id}/progress", "checkProgress", verify.progress, EXPORT),
     page(GET, "/settings/sign-in", "signInSettings", sign_in_settings.show, MANAGE),
     page(POST, "/settings/sign-in", "addProvider", sign_in_settings.save, MANAGE),
     page(GET, "/settings/sign-in/{id}", "providerSettings", sign_in_settings.show_one, MANAGE),
