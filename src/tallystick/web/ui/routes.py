@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tallystick.services.permissions import EXPORT, KEYS, MANAGE, READ
 from tallystick.web.ui.page import PUBLIC, SIGNED_IN, Page
-from tallystick.web.ui.pages import account, events, live, sign_in, sign_in_settings, single, start
+from tallystick.web.ui.pages import account, events, live, sign_in, sign_in_settings, single, start, verify
 
 GET, POST = "GET", "POST"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+
 from msgspec import Struct
 
 from tallystick.errors import NotFound
@@ -81,22 +82,22 @@ async def progress(call: Call) -> Answer:
 
 def growth_of(points: list[tuple[int, datetime]]) -> Growth | None:
     """Return the drawing of a log's growth, None when there is nothing to draw yet."""
-    points = sorted({(moment, size) for size, moment in points})
-    if len(points) < 2 or points[0][0] == points[-1][0]:
+    known = sorted({(moment, size) for size, moment in points})
+    if len(known) < 2 or known[0][0] == known[-1][0]:
         return None
-    begin, end, most = points[0][0], points[-1][0], max(1, max(size for _, size in points))
+    begin, end, most = known[0][0], known[-1][0], max(1, max(size for _, size in known))
     length = (end - begin).total_seconds()
 
     def at(moment: datetime, size: int) -> str:
         return f"{WIDTH * (moment - begin).total_seconds() / length:.1f} {HEIGHT - HEIGHT * size / most:.1f}"
 
-    line = "M" + " L".join(at(moment, size) for moment, size in points)
-    step = max(1, len(points) // 12)
-    rows = [(f"{moment:%Y-%m-%d %H:%M} UTC", size) for moment, size in points[::step]]
+    line = "M" + " L".join(at(moment, size) for moment, size in known)
+    step = max(1, len(known) // 12)
+    rows = [(f"{moment:%Y-%m-%d %H:%M} UTC", size) for moment, size in known[::step]]
     return Growth(
         line=line, area=f"{line} L{WIDTH} {HEIGHT} L0 {HEIGHT} Z", first=f"{begin:%Y-%m-%d %H:%M} UTC",
         last=f"{end:%Y-%m-%d %H:%M} UTC", most=most, rows=rows,
-        summary=f"The log grew from {points[0][1]:,} events on {begin:%Y-%m-%d} to {points[-1][1]:,} on {end:%Y-%m-%d}.",
+        summary=f"The log grew from {known[0][1]:,} events on {begin:%Y-%m-%d} to {known[-1][1]:,} on {end:%Y-%m-%d}.",
     )  # fmt: skip
 
 
