@@ -15,7 +15,12 @@ from tallystick.web.ui.events.moments import offset_name
 
 HEIGHT = 100  # of the drawing, in its own units; one unit of width is one bucket
 LEAST = 3.0  # what one event is drawn as beside ten thousand: little, but something
-TICKS = 5
+TICKS_MAX = 9
+ROUND = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (1, 5, 15, 60, 300, 900, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600, 86_400, 2 * 86_400, 7 * 86_400,
+                    14 * 86_400, 28 * 86_400, 91 * 86_400, 182 * 86_400, 365 * 86_400, 3_650 * 86_400)
+)  # fmt: skip
 
 
 class Bar(Struct, frozen=True):
@@ -55,7 +60,13 @@ def chart_of(histogram: Mapping[str, Any], zone: ZoneInfo | None) -> Chart:
     most = max((bucket["success"] + bucket["other"] for bucket in buckets), default=0)
     since, until = read_instant(histogram["from"])[0], read_instant(histogram["to"])[0]
     bars = tuple(
-        Bar(brief(max(at, since)), brief(min(at + step, until)), _moment(at, step, zone), bucket["success"], bucket["other"])
+        Bar(
+            brief(max(at, since)),
+            brief(min(at + step, until)),
+            _moment(at, step, zone),
+            bucket["success"],
+            bucket["other"],
+        )
         for at, bucket in zip(starts, buckets, strict=True)
     )
     return Chart(
@@ -80,23 +91,34 @@ def _path(stacked: list[tuple[int, int]], most: int) -> str:
 
 
 def _ticks(starts: list[datetime], step: timedelta, zone: ZoneInfo | None) -> tuple[tuple[float, str], ...]:
+    """Return labels at round times of `zone`: at the first bar of each new hour, day, week …"""
     count = len(starts)
-    every = max(1, round(count / TICKS))
-    # Not at the very end, where a label would be cut off.
-    return tuple(
-        (round(100 * at / count, 2), _tick(starts[at], step * every, zone))
-        for at in range(0, count, every)
-        if at == 0 or count - at > every * 0.6
+    apart = next((one for one in ROUND if step * count / one <= TICKS_MAX), ROUND[-1])
+    found: list[tuple[float, str]] = []
+    before = None
+    for at, start in enumerate(starts):
+        there = start.astimezone(zone or UTC).replace(tzinfo=None)
+        number = (there - datetime(2001, 1, 1)) // apart  # noqa: DTZ001 - a clock on the wall; that day was a Monday
+        # Not at the very end, where a label would be cut off.
+        if before is not None and number != before and at < count * 0.96:
+            found.append((round(100 * at / count, 2), _tick(there, apart)))
+        before = number
+    return tuple(found)
+
+
+def _tick(there: datetime, apart: timedelta) -> str:
+    if apart >= timedelta(days=365):
+        return f"{there:%Y}"
+    if apart >= timedelta(days=1):
+        return f"{there:%b %d}" if apart < timedelta(days=90) else f"{there:%b %Y}"
+    midnight = (there.hour, there.minute) == (0, 0)
+    return (
+        f"{there:%b %d}"
+        if midnight
+        else f"{there:%H:%M:%S}"
+        if apart < timedelta(minutes=1)
+        else f"{there:%H:%M}"
     )
-
-
-def _tick(at: datetime, apart: timedelta, zone: ZoneInfo | None) -> str:
-    there = at.astimezone(zone or UTC)
-    if apart >= timedelta(days=300):
-        return f"{there:%Y-%m}"
-    if apart >= timedelta(hours=20):
-        return f"{there:%b %d}"
-    return f"{there:%H:%M:%S}" if apart < timedelta(minutes=1) else f"{there:%b %d %H:%M}"
 
 
 def _moment(at: datetime, step: timedelta, zone: ZoneInfo | None) -> str:
@@ -108,7 +130,9 @@ def _moment(at: datetime, step: timedelta, zone: ZoneInfo | None) -> str:
 def _length(step: timedelta) -> str:
     seconds = int(step.total_seconds())
     size, unit = next(
-        (seconds // size, unit) for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")) if seconds >= size
+        (seconds // size, unit)
+        for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+        if seconds >= size
     )
     return f"{size} {unit}{'s' if size > 1 else ''}"
 

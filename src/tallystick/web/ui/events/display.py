@@ -14,6 +14,9 @@ from markupsafe import Markup, escape
 
 MARKS_MAX = 3  # combining marks on one letter; more climb over the lines above and below
 CHARACTERS_MAX = 20_000  # of one value on a page; the raw event has all of it
+_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,512}")
+_AT = re.compile(r"@(?=.)")
+_AFTER = re.compile(r"[._:/@-](?=.)")
 _PLAIN = re.compile(r"[ -~]*")
 _HIDDEN_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 # Letters and marks that are drawn as nothing: Hangul fillers, Khmer inherent vowels, Mongolian selectors, Braille blank.
@@ -58,6 +61,12 @@ def _chipped(text: str, lines: bool) -> Markup:
     if len(text) > CHARACTERS_MAX:
         pieces.append(f'<span class="more">… {len(text) - CHARACTERS_MAX:,} more characters</span>')
     return Markup("".join(pieces))  # noqa: S704 - every piece above is escaped or written here
+
+
+def breakable(text: str) -> Markup:
+    """Return an id or an action as `shown` does, and let a long one break behind its dots, dashes and underscores."""
+    after = _AT if "@" in text else _AFTER
+    return Markup(after.sub(r"\g<0><wbr>", text)) if _ID.fullmatch(text) else shown(text)  # noqa: S704 - letters, digits and these
 
 
 def is_plain(text: str) -> bool:

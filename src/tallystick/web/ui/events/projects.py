@@ -30,7 +30,9 @@ def labels(projects: Iterable[Project]) -> dict[str, str]:
                 called[one.id] = _longer(one, called[one.id])
     often = Counter(map(str.casefold, called.values()))
     return {
-        one.id: f"{called[one.id]} · {one.id}" if often[called[one.id].casefold()] > 1 and one.name else called[one.id]
+        one.id: f"{called[one.id]} · {one.id}"
+        if often[called[one.id].casefold()] > 1 and one.name
+        else called[one.id]
         for one in listed
     }
 

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from tallystick.catalogue.describe import describe
-from tallystick.catalogue.sentence import Part, kind_label, sentence
+from tallystick.catalogue.sentence import Part, sentence
 from tallystick.event.moment import read_instant
 from tallystick.query.filters import ORGANIZATION_LEVEL
-from tallystick.web.ui.events.filters import SPELLED, Piece, pairs_of, without_keys
+from tallystick.web.ui.events.filters import SPELLED, pairs_of, without_keys
 from tallystick.web.ui.events.moments import Stamp, stamp
-from tallystick.web.ui.events.state import PATH, State, address
+from tallystick.web.ui.events.state import State
 
 SYSTEM = {"system": "System", "anonymous": "Anonymous"}
 OUTCOME_WORDS = {"success": "Success", "failure": "Failure", "denied": "Denied", "unknown": "Unknown"}
@@ -75,7 +75,6 @@ class Rows:
         state: the filters a row's links add to.
         labels: what projects are called, by id.
         now: for ages.
-        sealed: events of the log a checkpoint covers.
     """
 
     def __init__(self, state: State, labels: Mapping[str, str], now: datetime) -> None:
@@ -125,7 +124,9 @@ class Rows:
 
     def _project(self, workspace: str | None) -> Value | None:
         if not workspace:
-            return Value("Organization level", "project", f"{self._base('workspace')}project={ORGANIZATION_LEVEL}")
+            return Value(
+                "Organization level", "project", f"{self._base('workspace')}project={ORGANIZATION_LEVEL}"
+            )
         value = self._value("workspace", workspace)
         return Value(self._labels.get(workspace, workspace), value.key, value.href)
 
@@ -139,23 +140,8 @@ class Rows:
         return base
 
 
-def kind_words(target_type: str) -> str:
-    """Return the words for a kind of target."""
-    return kind_label(target_type)
-
-
-def same(filters: list[tuple[str, str]]) -> str:
-    """Return the address of all events with these filters and no others."""
-    return address(filters, PATH)
-
-
-def piece(key: str, value: str) -> Piece:
-    """Return a filter that keeps one value."""
-    return Piece("only", key, value)
-
-
 def _called(one: Mapping[str, Any]) -> str:
-    return one.get("name") or one.get("email") or one.get("id") or SYSTEM.get(one["type"], one["type"])
+    return str(one.get("name") or one.get("email") or one.get("id") or SYSTEM.get(one["type"], one["type"]))
 
 
 def _second_line(actor: Mapping[str, Any], name: str | None) -> str | None:

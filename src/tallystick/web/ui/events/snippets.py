@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from tallystick.query.filters import BY_NAME
 
-KEY = "TALLYSTICK_KEY"
+KEY = "TALLYSTICK_API_KEY"
 
 
 def declared(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -47,6 +47,9 @@ def recording(origin: str, key: str) -> dict[str, str]:
     """Return three lines that record a first event, for each way there is, with `key` in them."""
     event = '{"action": "hello.create", "actor": {"type": "user", "id": "me"}}'
     return {
+        "Python": "import tallystick\n"
+        f"audit = tallystick.Audit(url={origin!a}, api_key={key!a})\n"
+        'audit.record("hello.create", actor=tallystick.User("me"), wait=True)',
         "curl": f"curl -sS {shell(origin + '/v1/events')} \\\n  -H {shell('Authorization: Bearer ' + key)} \\\n"
         f"  -H 'Content-Type: application/json' -d {shell(event)}",
         "Command line": f"export TALLYSTICK_URL={shell(origin)}\nexport TALLYSTICK_API_KEY={shell(key)}\n"

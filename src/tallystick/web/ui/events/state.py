@@ -12,7 +12,6 @@ from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tallystick.errors import Refused
 from tallystick.query.filters import BY_NAME as FILTER_BY_NAME
@@ -98,7 +97,7 @@ class State(Struct, frozen=True, kw_only=True):
         """Return this very page of the result, with keys set or taken away."""
         place = {"cursor": self.query.cursor, "newer": self.newer, "event": self.event,
                  "offset": str(self.query.offset) if self.query.offset else None}  # fmt: skip
-        return self.url(**{**place, **more})
+        return self.url(None, **{**place, **more})
 
 
 def address(pairs: Sequence[tuple[str, str]], path: str = PATH) -> str:
@@ -143,11 +142,6 @@ def spelled(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         name = FILTER_BY_NAME[key].name if key in FILTER_BY_NAME else key
         found.setdefault(SPELLED.get(name, name), []).append(value)
     return found
-
-
-def as_query(state: State, **changed: object) -> Query:
-    """Return the query of a state with fields changed."""
-    return replace(state.query, **changed)
 
 
 def _split(pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

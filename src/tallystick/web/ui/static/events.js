@@ -1,0 +1,95 @@
+// The events page goes from state to state without loading anew: links and the filter form fetch the part that changes,
+// the address follows, back and forward work. Every link works without this file too.
+const root = document.documentElement
+root.classList.add("js")
+const $ = selector => document.querySelector(selector)
+
+const go = (url, target = "view", more = {}) =>
+  htmx.ajax("GET", url, { source: "#view", target: `#${target}`, swap: target === "drawer" ? "innerHTML" : "outerMorph", push: "true", headers: { "HX-Target": `section#${target}` }, ...more })
+
+// Links. Modifier keys and other windows are the browser's business.
+document.addEventListener("click", event => {
+  if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
+  const link = event.target.closest?.("#view a[data-go]")
+  if (!link || !window.htmx || !$("#results") || !link.pathname.endsWith("/events")) return
+  event.preventDefault()
+  go(link.getAttribute("href"), link.dataset.go === "drawer" ? "drawer" : "view")
+})
+document.addEventListener("submit", event => {
+  const form = event.target.closest("form[data-go]")
+  if (!form || !window.htmx) return
+  event.preventDefault()
+  go(`/events?${new URLSearchParams(new FormData(form))}`)
+})
+
+// The zone's name is known to the browser alone.
+const nameZone = () => {
+  const link = $("#local")
+  if (link) link.href = link.href.replace("tz=local", `tz=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC")}`)
+}
+
+// Typing: one entry of the history for each visit to a field, whatever is typed there; nothing empty in the address.
+let typed = null
+document.addEventListener("focusin", event => { if (event.target.closest("#filters")) typed = null })
+document.addEventListener("htmx:config:request", event => {
+  const { ctx } = event.detail
+  if (ctx.sourceElement?.id !== "filters") return
+  const { body } = ctx.request
+  const field = ctx.sourceEvent.target
+  if (field?.name === "range") for (const name of ["from", "to", "from_at", "to_at"]) body.delete(name)
+  for (const [name, text] of [...body]) if (text === "") body.delete(name)
+  if (field?.name !== "from_at" && field?.name !== "to_at") { body.delete("from_at"); body.delete("to_at") }
+  const asked = `${new URLSearchParams(body)}`
+  const isTyping = ctx.sourceEvent.type === "input"
+  // Leaving a field asks nothing that was not asked while typing.
+  if (ctx.sourceEvent.type === "change" && field?.type === "search" && typed?.asked === asked) return event.preventDefault()
+  if (isTyping && typed?.field === field) ctx.request.headers["X-Typing"] = "1"
+  typed = { field, asked }
+})
+
+// What was fetched is shown; a failure leaves the old rows and says so.
+const say = text => { const place = $("#said"); if (place) { place.textContent = text; clearTimeout(say.timer); say.timer = setTimeout(() => { place.textContent = "" }, 2500) } }
+const failed = () => { $("#results")?.classList.add("is-old"); say("The server could not be reached. What you see is from before; try again.") }
+document.addEventListener("htmx:error", failed)
+document.addEventListener("htmx:response:error", event => {
+  if (event.detail.ctx.response.status === 401 || event.detail.ctx.response.raw.redirected) location.reload()
+  else failed()
+})
+document.addEventListener("htmx:before:swap", event => {
+  const { ctx } = event.detail
+  // Signed out meanwhile: what came is the sign-in page, which is no part of this one.
+  if (ctx.response?.raw && new URL(ctx.response.raw.url).pathname.startsWith("/sign-in")) { event.preventDefault(); location.reload() }
+})
+document.addEventListener("htmx:after:swap", () => { settle(); document.dispatchEvent(new CustomEvent("view:changed")) })
+
+// The drawer: opened in place, the row it belongs to marked, the focus given back.
+const settle = () => {
+  nameZone()
+  const drawer = $("#drawer")
+  if (!drawer) return
+  const open = drawer.childElementCount > 0
+  const id = new URLSearchParams(location.search).get("event")
+  drawer.hidden = !open
+  for (const row of document.querySelectorAll("#rows tr[aria-current]")) if (row.id !== `e-${id}`) row.removeAttribute("aria-current")
+  if (open && id) document.getElementById(`e-${id}`)?.setAttribute("aria-current", "true")
+  for (const menu of document.querySelectorAll("#view details.menu[open]")) if (!menu.contains(document.activeElement)) menu.open = false
+}
+document.addEventListener("DOMContentLoaded", settle)
+settle()
+
+// Copying: a link, a command, the event as it is.
+document.addEventListener("click", async event => {
+  const button = event.target.closest?.("[data-copy], [data-copy-from]")
+  if (!button) return
+  const source = button.dataset.copyFrom
+  const text = source ? $("#raw-exact")?.value ?? $(source).textContent : button.dataset.copy
+  try { await navigator.clipboard.writeText(text); say(button.dataset.copied || "Copied") } catch { say("The browser did not allow copying") }
+})
+document.addEventListener("copy:text", async event => {
+  try { await navigator.clipboard.writeText(event.detail); say("Copied") } catch { say("The browser did not allow copying") }
+})
+document.addEventListener("go", event => go(event.detail.url, event.detail.target))
+// A menu closes when something else is clicked.
+document.addEventListener("click", event => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false
+})
