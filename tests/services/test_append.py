@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
 
 from oracle import check_tree
-from services.appending import LOG, OTHER_LOG, Clock, LogUnderTest, event, events, raw_event
+from services.appending import LOG, NOON, OTHER_LOG, Clock, LogUnderTest, event, events, raw_event
 from tallystick.errors import Conflict, Refused, TryLater
 from tallystick.event.prepare import Prepared
 from tallystick.merkle.tlog_proof import parse_tlog_proof
+from tallystick.services import commit
 from tallystick.services.append import Appender, Limits
-from tallystick.services.group import Entry, Stored
+from tallystick.services.group import Entry, Group, Stored
 from tallystick.store.connect import EVERY, Connection, transaction
 
 
@@ -416,3 +419,24 @@ def test_events_of_the_tests_are_valid() -> None:
     assert b'"id"' in raw_event()
     assert event(actor={"type": "system"}).subjects[0].id == ""
     assert isinstance(Appender, type)
+
+
+async def test_sealing_again_is_not_catching(log: LogUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One group sealed again under the lock must not make all that wait behind it be sealed twice, for ever."""
+    ticks = count()
+    log.limits = Limits(group_events=250, early=1)
+    appender = log.new_appender(clock=lambda: NOON + timedelta(milliseconds=next(ticks)))
+    await log.append(events(250), appender)
+    sealed: list[int] = []
+    real = commit.seal_group
+
+    async def seal_group(group: Group, **arguments: Any) -> None:
+        sealed.append(len(group.entries))
+        await real(group, **arguments)
+        if len(sealed) == 1:  # as if another server had appended since, with a later stamp
+            group.received_at = NOON - timedelta(hours=1)
+
+    monkeypatch.setattr(commit, "seal_group", seal_group)
+    await asyncio.gather(*(log.append(events(250), appender) for _ in range(6)))
+    assert len(sealed) == 6 + 1
+    await log.check(7 * 250)

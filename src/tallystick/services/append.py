@@ -243,6 +243,8 @@ class Appender:
             if not is_ready:
                 continue
             lane.wake = asyncio.get_running_loop().create_future()
+            # Before the task runs: the next group may be prepared first, and must not name the same people anew.
+            lane.line.pending = group.new_refs
             committing = asyncio.create_task(self._committer.commit(lane.line, group))
             committing.add_done_callback(lambda _: lane.poke())
             # Few events waiting are better gathered until the commit is through, many are sealed meanwhile.

@@ -174,7 +174,7 @@ class Committer:
 
     async def _write_at_once(self, line: Line, state: LogState, group: Group) -> Built | None:
         if group.received_at is not None and group.received_at < state.received_at:
-            await self._seal(line, group, max(self._now(), state.received_at))
+            await self._seal(line, group, state.received_at)
         try:
             built = self._build(line, state, group)
         except SignerDiffers:
@@ -222,9 +222,11 @@ class Committer:
             clash = True
         if clash:
             await self._resolver.resolve(group, line.generation, {}, find)
-        is_early = group.received_at is None or group.received_at < state.received_at
-        if is_early or refs != [entry.refs for entry in group.entries]:
-            await self._seal(line, group, max(self._now(), state.received_at))
+        at = group.received_at or self._now()
+        if at < state.received_at or refs != [entry.refs for entry in group.entries]:
+            # Never with the clock of now: the next group has its stamp already, would be sealed again as well, with an
+            # even later one, and so would every group after it.
+            await self._seal(line, group, max(at, state.received_at))
 
     async def _write_inside(self, connection: Connection, line: Line, group: Group) -> None:
         held = [entry for entry in group.entries if entry.index in entry.job.violations]
