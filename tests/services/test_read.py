@@ -20,7 +20,7 @@ from tallystick.services.permissions import READ
 from tallystick.services.principal import Principal
 from tallystick.services.read import Read
 from tallystick.services.watch import Watch
-from tallystick.store import search, tally
+from tallystick.store import conditions, search, tally
 from tallystick.store.connect import Pool, connect
 
 KEY = b"k" * 32
@@ -137,6 +137,32 @@ async def test_a_workspace_key_sees_its_workspace_everywhere(log: LogUnderTest, 
     assert (await read.event(caller, UUID(everything[0]["id"])))[0] == 0
     with pytest.raises(NotFound):
         await read.event(caller, UUID(everything[1]["id"]))
+
+
+@pytest.mark.parametrize(
+    ("people", "labels", "counted"),
+    [(1_000, 3_000, 200), (9, 3_000, 200), (1_000, 11, 200), (1_000, 3_000, 3)],
+)
+async def test_nobody_is_missed_for_fitting_with_several_labels(
+    log: LogUnderTest, read: Read, monkeypatch: pytest.MonkeyPatch, people: int, labels: int, counted: int
+) -> None:
+    """Ten persons fit with two labels each: a limit on labels that is taken for one on persons loses some of them."""
+    monkeypatch.setattr(conditions, "PEOPLE_MAX", people)
+    monkeypatch.setattr(conditions, "LABELS_MAX", labels)
+    monkeypatch.setattr(conditions, "COUNTED_MAX", counted)
+    for n in range(10):
+        actor = {
+            "type": "user",
+            "id": f"u{n}",
+            "name": f"Grace Hopper {n}",
+            "email": f"hopper{n}@example.com",
+        }
+        await log.append([event(actor=actor), event(actor={"type": "user", "id": f"other{n}"})])
+    found = await positions(read, someone(), ("user", "hopper"))
+    assert sorted(found) == [2 * n for n in range(10)]
+    assert (await read.count(someone(), parse([("user", "hopper")], now=NOON)))["count"] == 10
+    assert await positions(read, someone(), ("user", "ho")) == found
+    assert await positions(read, someone(), ("q", "-user:hopper hopper")) == []
 
 
 async def test_another_organization_sees_nothing(log: LogUnderTest, read: Read) -> None:

@@ -24,7 +24,9 @@ from tallystick.store.queries import load
 from tallystick.store.statement import assemble
 from tallystick.store.trigrams import array_of, pieces_of_text
 
-PEOPLE_MAX = 1_000  # labels one text may match before persons are tested row by row instead
+PEOPLE_MAX = 1_000  # persons one text may fit before each row is tested by its own actor's labels instead
+LABELS_MAX = 3_000  # labels that are read to find them
+COUNTED_MAX = 200  # persons whose events are counted; the others are taken to have as many on average
 ENTRIES_MAX = 20_000  # dictionary entries that one query may fit
 SLOT_VALUES_MAX = 2_000  # values of one filter that the facet index is asked for
 SLOTS_MAX = 3
@@ -229,14 +231,27 @@ async def read_people(
         "organization": organization_id,
         "texts": wanted,
         "trigrams": [array_of(pieces_of_text(organization_id, text)) for text in wanted],
-        "people_max": PEOPLE_MAX + 1,
+        "people_max": PEOPLE_MAX,
+        "labels_max": LABELS_MAX,
+        "counted_max": COUNTED_MAX,
     }
-    found: dict[str, dict[UUID, int]] = {text: {} for text in wanted}
-    for text, ref, events in await connection.fetch(
+    found: dict[str, dict[UUID, int | None] | None] = {text: {} for text in wanted}
+    for text, ref, is_whole, events in await connection.fetch(
         _RESOLVE_PEOPLE.text, *_RESOLVE_PEOPLE.arguments(arguments)
     ):
-        found[text][ref] = events
-    return {text: people if len(people) <= PEOPLE_MAX else None for text, people in found.items()}
+        people = found[text]
+        if people is None or not is_whole:
+            found[text] = None
+        else:
+            people[ref] = events
+    return {text: None if people is None else _filled(people) for text, people in found.items()}
+
+
+def _filled(people: Mapping[UUID, int | None]) -> dict[UUID, int]:
+    """Put the mean of what was counted where nothing was."""
+    counted = [events for events in people.values() if events is not None]
+    mean = round(sum(counted) / max(1, len(counted)))
+    return {ref: mean if events is None else events for ref, events in people.items()}
 
 
 def person_texts(query: Query) -> list[str]:

@@ -34,9 +34,6 @@ from tallystick.store.rows import POSITION_MAX, SETTINGS, Found, Key, Reader, Ti
 PAGE_SECONDS = 2.0  # after this a page is answered with what was found, and how far was searched
 SCAN_ROWS_FIRST = 250
 SCAN_ROWS_MAX = 4_000
-LOOK_ROWS_MAX = (
-    1_000  # rows that are tested one by one against their actors' labels before the directory is read
-)
 TRUST_IN_COUNTS = 8  # matches that a share known from the dictionaries' counts weighs as much as
 
 
@@ -93,17 +90,15 @@ class Search:
         dictionary = await read_dictionary(connection, organization_id, query, workspace)
         size = dictionary.size if wanted.size is None else min(wanted.size, dictionary.size)
         months = await self.bounds.months(connection, organization_id, dictionary.months, dictionary.size)
-        by_label = conditions_of(query, dictionary, workspace=workspace, people=None)
-        if size == 0 or by_label.impossible:
-            return FoundPage([], None, None, size)
-        reader = Reader(connection, organization_id, query, size, deadline, self._monotonic)
-        walk = Walk(reader, by_label, months, wanted.after)
-        if wants_persons(query) and not await walk.look():
+        conditions = conditions_of(query, dictionary, workspace=workspace, people=None)
+        # Unwanted persons hardly narrow a search: there each row asks for its own actor.
+        if wants_persons(query) and size and not conditions.impossible:
             people = await read_people(connection, organization_id, person_texts(query))
             conditions = conditions_of(query, dictionary, workspace=workspace, people=people)
-            if conditions.impossible:
-                return FoundPage([], None, None, size)
-            walk.narrow(conditions)
+        if size == 0 or conditions.impossible:
+            return FoundPage([], None, None, size)
+        reader = Reader(connection, organization_id, query, size, deadline, self._monotonic)
+        walk = Walk(reader, conditions, months, wanted.after)
         return await walk.page()
 
 
@@ -126,27 +121,6 @@ class Walk:
         self._rows_seen = 0
         self._hits_seen = 0
 
-    async def look(self) -> bool:
-        """Walk a little through the first month; False when few of its rows match, so that a better plan is wanted.
-
-        Most texts are part of the labels of many or of hardly anyone: a look tells, without reading the directory.
-        """
-        month = self._months[:1]
-        for rows_max in (SCAN_ROWS_FIRST, LOOK_ROWS_MAX):
-            if not month:
-                return True
-            end = await self._scan(month, rows_max)
-            if end is None or self._hits_seen >= self._wanted:
-                self._close(month)
-                return end is not None
-            if self._rows_to_scan(month) > LOOK_ROWS_MAX:
-                break
-        return False
-
-    def narrow(self, conditions: Conditions) -> None:
-        """Go on with conditions that say the same and are better known."""
-        self._conditions = conditions
-
     async def page(self) -> FoundPage:
         """Open month after month until the page is full, the log is at its end or the time is over."""
         step = 1
@@ -155,11 +129,6 @@ class Walk:
                 return self._finish(self._edge(self._opened))
             left = self._months[self._opened :]
             months = left if self._are_few(left) else left[:step]
-            if len(months) > 1 and self._place != self._start:
-                self._place = (
-                    self._start
-                )  # a look read a part of the first month only; read it again with the rest
-                self._found.clear()
             stopped = await self._open(months)
             self._close(months)
             if stopped is not None:

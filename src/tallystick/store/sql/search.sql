@@ -280,28 +280,34 @@ UNION ALL
 SELECT 'nobody', '', '', 0, s.ref, NULL FROM subjects s
 WHERE s.organization_id = :organization AND s.type = ANY (:nobody_types::text[]) AND s.id = ''
 UNION ALL
-SELECT 'subject', s.type, s.id, coalesce(t.events, 0), s.ref, NULL
-FROM subjects s LEFT JOIN terms t
-    ON t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = s.ref::text
-WHERE s.organization_id = :organization AND s.type = ANY (:subject_types::text[]) AND s.id = ANY (:subject_ids::text[])
+SELECT 'subject', s.type, s.id, coalesce((SELECT t.events FROM terms t
+    WHERE t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = s.ref::text), 0), s.ref, NULL
+FROM subjects s WHERE s.organization_id = :organization AND s.type = ANY (:subject_types::text[]) AND s.id = ANY (:subject_ids::text[])
 
 -- resolve_people --
--- Who is known by a label that contains each text, at most :people_max labels of each; by trigrams, or for texts
--- too short to have any by reading the organization's labels. Their events are counted one by one: a join would
--- rather read the counts of everybody.
-SELECT w.text, l.ref, coalesce((SELECT t.events FROM terms t
-    WHERE t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = l.ref::text), 0) AS events
+-- Who is known by a label that contains each text, by its pieces, or for texts too short to have any by reading the
+-- organization's labels. No more than :labels_max labels are read; where there are as many, or more than :people_max
+-- persons, one row says so and stands for nobody in particular. Events are counted one by one, of :counted_max persons
+-- only: a join would rather read the counts of everybody.
+SELECT w.text, l.ref, l.whole, CASE WHEN l.whole AND l.n <= :counted_max THEN coalesce((
+    SELECT t.events FROM terms t
+    WHERE t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = l.ref::text), 0) END AS events
 FROM unnest(:texts::text[], :trigrams::text[]) AS w (text, trigrams), LATERAL (
-    SELECT DISTINCT f.ref FROM (
-        (SELECT l.ref FROM subject_label_candidates l
-        WHERE (l.organization_id = :organization) IS TRUE AND w.trigrams <> '{}'
-            AND l.trigrams @> w.trigrams::int[] AND strpos(l.label, w.text) > 0 LIMIT :people_max)
-        UNION ALL
-        (SELECT l.ref FROM subject_labels l
-        WHERE l.organization_id = :organization AND w.trigrams = '{}' AND strpos(l.label, w.text) > 0
-        LIMIT :people_max)
-    ) f
+    SELECT p.ref, row_number() OVER () AS n,
+        sum(p.labels) OVER () < :labels_max AND count(*) OVER () <= :people_max AS whole
+    FROM (
+        SELECT f.ref, count(*) AS labels FROM (
+            (SELECT l.ref FROM subject_label_candidates l
+            WHERE (l.organization_id = :organization) IS TRUE AND w.trigrams <> '{}'
+                AND l.trigrams @> w.trigrams::int[] AND strpos(l.label, w.text) > 0 LIMIT :labels_max)
+            UNION ALL
+            (SELECT l.ref FROM subject_labels l
+            WHERE l.organization_id = :organization AND w.trigrams = '{}' AND strpos(l.label, w.text) > 0
+            LIMIT :labels_max)
+        ) f GROUP BY f.ref
+    ) p
 ) l
+WHERE l.whole OR l.n = 1
 
 -- month_bounds --
 -- The first and last occurred_at among the rows of each of the given months, which are over.
