@@ -30,6 +30,7 @@ from tallystick.event.identity import uuid7
 from tallystick.event.redact import Redaction
 from tallystick.services.access import Access
 from tallystick.services.append import Appender, Limits
+from tallystick.services.checks import Checks
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.evidence import Evidences
 from tallystick.services.examine import Diagnosis, Examine
@@ -42,6 +43,7 @@ from tallystick.services.lifetime import Lifetime
 from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
 from tallystick.services.own_log import OwnLog
+from tallystick.services.people.build import build as build_office
 from tallystick.services.permissions import WRITE
 from tallystick.services.principal import Principal
 from tallystick.services.projects import Projects
@@ -198,6 +200,15 @@ class Runtime:
             client=lambda: httpx2.AsyncClient(follow_redirects=False, timeout=5.0),
             random=os.urandom,
         )
+        self.office = build_office(
+            self.writer,
+            self.ingest,
+            self.access,
+            self.people.links,
+            self.people.sessions,
+            now=now,
+            random=os.urandom,
+        )
         cursor_key = secret_of(data / "keys" / "cursor.key", os.urandom)
         self.read = Read(self.reader, cursor_key=cursor_key, now=now)
         self.switches = Switches(
@@ -213,6 +224,7 @@ class Runtime:
         self.saved_views = SavedViews(self.reader, self.writer, self.ingest, now=now, random=os.urandom)
         self.pull = Pull(self.reader, cursor_key=cursor_key)
         self.export = Export(self.reader, self.signer, now=now)
+        self.checks = Checks(self.export, self.signer, now=now, random=os.urandom)
         self.export_lines = LineExport(self.reader, self.signer, product_version=__version__)
         self.viewers = Viewers(self.writer, self.ingest, now=now, monotonic=time.monotonic, random=os.urandom)
         self.own_log = OwnLog(
@@ -259,6 +271,10 @@ class Runtime:
         return Parts(
             access=self.access,
             ingest=self.ingest,
+            keys=self.office.keys,
+            members=self.office.members,
+            roles=self.office.roles,
+            workspaces=self.office.workspaces,
             read=self.read,
             log=self.log,
             export=self.export,
@@ -269,6 +285,7 @@ class Runtime:
             contracts=self.contracts,
             pull=self.pull,
             evidence=self.evidence,
+            checks=self.checks,
             projects=self.projects,
             saved_views=self.saved_views,
             own_log=self.own_log,
@@ -366,6 +383,8 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if hasattr(self, "checks"):
+            await self.checks.stop()
         if hasattr(self, "lifetime"):
             await self.lifetime.stopped()
             await self.own_log.stop()

@@ -1,31 +1,41 @@
-"""API keys, and the principal that a valid one stands for."""
+"""From a key to the principal it stands for: an organization's own keys, and those of who runs this server."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
-import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallystick.errors import NotFound, Refused, Unauthorized
 from tallystick.event.limits import DEVELOPER
-from tallystick.services.permissions import expand_permissions
+from tallystick.query.filters import ORGANIZATION_LEVEL
+from tallystick.services.key_text import (
+    KEY_LENGTH,
+    KEY_PREFIX,
+    OPERATOR_PREFIX,
+    SHOWN_CHARACTERS,
+    format_key,
+    is_well_formed,
+)
+from tallystick.services.permissions import WRITE, expand_permissions
 from tallystick.services.principal import Principal
 from tallystick.store import keys as key_rows
+from tallystick.store import organizations
 from tallystick.store.connect import Pool
 
-KEY_PREFIX = "tst_"
-KEY_LENGTH = len(KEY_PREFIX) + 43 + 6
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+__all__ = ["KEY_LENGTH", "KEY_PREFIX", "Access", "NewKey", "format_key", "is_well_formed"]
+
 # A revoked key must stop working within five seconds on every server; so no answer is kept longer than this.
 _REMEMBER_SECONDS = 4.0
 _REMEMBER_MAX = 4096
 _TOUCH_SECONDS = 60.0
+NO_ORGANIZATION = UUID(int=0)  # of an operator key before the call has named one
 
 
 class NewKey(Struct, frozen=True, kw_only=True):
@@ -39,29 +49,8 @@ class NewKey(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
 
 
-def _base62(number: int, width: int) -> str:
-    digits: list[str] = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
-
-
-def format_key(secret: bytes, prefix: str = KEY_PREFIX) -> str:
-    """Write 32 random bytes as a key: `tst_`, 43 base62 digits, and a CRC32 that catches slips of the hand."""
-    body = prefix + _base62(int.from_bytes(secret, "big"), 43)
-    return body + _base62(zlib.crc32(body.encode()), 6)
-
-
-def is_well_formed(key: str, prefix: str = KEY_PREFIX) -> bool:
-    """Tell whether `key` has the shape and checksum of a key, before any database is asked."""
-    if len(key) != KEY_LENGTH or not key.startswith(prefix) or not key.isascii():
-        return False
-    return hmac.compare_digest(_base62(zlib.crc32(key[:-6].encode()), 6), key[-6:])
-
-
 class Access:
-    """Authenticates keys and keeps them; remembers answers for less than five seconds.
+    """Authenticates keys; remembers answers for less than five seconds.
 
     Args:
         writer: the pool of the writing database role.
@@ -73,39 +62,53 @@ class Access:
         self._writer = writer
         self._now = now
         self._random = random
+        # By hash: until when, and who; None = nobody.
         self._remembered: OrderedDict[bytes, tuple[datetime, Principal | None]] = OrderedDict()
-        self._touched: dict[tuple[UUID, str], datetime] = {}
+        self._touched: OrderedDict[tuple[UUID, str], datetime] = OrderedDict()
+        self._organizations: OrderedDict[UUID, datetime] = OrderedDict()
 
-    async def authenticate(self, key: str, *, ip: str | None = None) -> Principal:
-        """Return the principal a key stands for, or raise Unauthorized with one text for every reason."""
-        if not is_well_formed(key):
+    async def authenticate(
+        self, key: str, *, ip: str | None = None, organization: str | None = None
+    ) -> Principal:
+        """Return the principal a key stands for, or raise Unauthorized with one text for every reason.
+
+        `organization` is what the call names in X-Organization-Id, which counts for operator keys alone: Refused
+        without one, NotFound for one that does not exist.
+        """
+        is_operator = key.startswith(OPERATOR_PREFIX)
+        if not is_well_formed(key, OPERATOR_PREFIX if is_operator else KEY_PREFIX):
             raise _unauthorized()
         digest = hashlib.sha256(key.encode()).digest()
         at = self._now()
         remembered = self._remembered.get(digest)
-        if remembered is None or (at - remembered[0]).total_seconds() > _REMEMBER_SECONDS:
-            remembered = (at, await self._look_up(digest, at))
+        if remembered is None or remembered[0] <= at:
+            remembered = await self._look_up(digest, at, is_operator=is_operator)
             self._remember(digest, remembered)
         principal = remembered[1]
         if principal is None:
             raise _unauthorized()
         await self._touch(principal, at, ip)
+        if is_operator:
+            return replace(principal, organization_id=await self._named(organization, at))
         return principal
 
-    async def _look_up(self, digest: bytes, at: datetime) -> Principal | None:
-        row = await key_rows.find(self._writer, digest)
+    def forget(self) -> None:
+        """Forget what is remembered: something was revoked on this server."""
+        self._remembered.clear()
+
+    async def _look_up(
+        self, digest: bytes, at: datetime, *, is_operator: bool
+    ) -> tuple[datetime, Principal | None]:
+        """Return who holds the key with this hash now, None = nobody, and until when that may be remembered."""
+        until = at + timedelta(seconds=_REMEMBER_SECONDS)
+        row = await (key_rows.find_operator if is_operator else key_rows.find)(self._writer, digest)
         if row is None or row["revoked_at"] is not None:
-            return None
-        if row["expires_at"] is not None and row["expires_at"] <= at:
-            return None
-        return Principal(
-            organization_id=row["organization_id"],
-            kind="key",
-            id=row["id"],
-            name=row["name"],
-            permissions=frozenset(row["permissions"]),
-            workspaces=None if row["workspace"] is None else frozenset({row["workspace"]}),
-        )
+            return until, None
+        if row["expires_at"] is not None:
+            if row["expires_at"] <= at:
+                return until, None
+            until = min(until, row["expires_at"])
+        return until, _operator(row) if is_operator else _holder(row)
 
     def _remember(self, digest: bytes, answer: tuple[datetime, Principal | None]) -> None:
         self._remembered[digest] = answer
@@ -119,7 +122,59 @@ class Access:
         before = self._touched.get(name)
         if before is None or (at - before).total_seconds() > _TOUCH_SECONDS:
             self._touched[name] = at
+            self._touched.move_to_end(name)
+            if len(self._touched) > _REMEMBER_MAX:
+                self._touched.popitem(last=False)
             await key_rows.touch(self._writer, principal.organization_id, principal.id, at, ip)
+
+    async def _named(self, text: str | None, at: datetime) -> UUID:
+        """Return the organization that a call with an operator key names."""
+        try:
+            wanted = UUID(text or "")
+        except ValueError:
+            raise Refused(
+                "A key of an operator works for the organization that the header X-Organization-Id names. Send its id.",
+                path="/X-Organization-Id",
+                rule="organization",
+            ) from None
+        if wanted not in self._organizations:
+            if await organizations.get(self._writer, wanted) is None:
+                raise NotFound(f"There is no organization {wanted}.")
+            self._organizations[wanted] = at  # organizations are never removed
+            if len(self._organizations) > _REMEMBER_MAX:
+                self._organizations.popitem(last=False)
+        return wanted
+
+    def new_key(
+        self,
+        name: str,
+        permissions: Sequence[str],
+        *,
+        workspace: str | None = None,
+        lifetime: timedelta | None = None,
+    ) -> NewKey:
+        """Return a new key, kept nowhere yet (`keep`).
+
+        Raises:
+            Refused: unknown permission, or a name or workspace that is empty, too long or not printable.
+        """
+        _require_text(name, 128, "name")
+        if workspace is not None:
+            _require_text(workspace, DEVELOPER["workspace"], "workspace")
+            if workspace == ORGANIZATION_LEVEL:
+                raise Refused(
+                    f"'{ORGANIZATION_LEVEL}' stands for the organization itself and is no workspace.",
+                    path="/workspace",
+                    rule="text",
+                )
+        return NewKey(
+            id="key_" + self._random(8).hex(),
+            name=name,
+            key=format_key(self._random(32)),
+            permissions=expand_permissions(permissions),
+            workspace=workspace,
+            expires_at=None if lifetime is None else self._now() + lifetime,
+        )
 
     async def create_key(
         self,
@@ -130,50 +185,81 @@ class Access:
         workspace: str | None = None,
         lifetime: timedelta | None = None,
     ) -> NewKey:
-        """Make a key for an organization and return it with its secret, which is shown only here.
-
-        Raises:
-            Refused: unknown permission, or a name or workspace that is empty, too long or not printable.
-        """
-        _require_text(name, 128, "name")
-        if workspace is not None:
-            _require_text(workspace, DEVELOPER["workspace"], "workspace")
-        granted = expand_permissions(permissions)
-        key = format_key(self._random(32))
-        made = NewKey(
-            id="key_" + self._random(8).hex(),
-            name=name,
-            key=key,
-            permissions=granted,
-            workspace=workspace,
-            expires_at=None if lifetime is None else self._now() + lifetime,
-        )
-        await key_rows.insert(
-            self._writer,
-            organization_id=organization_id,
-            id=made.id,
-            name=name,
-            prefix=key[:12],
-            sha256=hashlib.sha256(key.encode()).digest(),
-            permissions=list(granted),
-            workspace=workspace,
-            expires_at=made.expires_at,
-        )
+        """Make a key from outside any log: the first ones of an organization. Everybody else asks `Keys`."""
+        made = self.new_key(name, permissions, workspace=workspace, lifetime=lifetime)
+        await key_rows.insert_alone(self._writer, row_of(organization_id, made, created_by="operator"))
         return made
+
+    async def create_operator_key(
+        self, name: str, permissions: Sequence[str], *, lifetime: timedelta | None = None
+    ) -> NewKey:
+        """Make a key that works for whichever organization a call names; for who runs this server."""
+        made = self.new_key(name, permissions, lifetime=lifetime)
+        made = replace(
+            made, id="opk_" + self._random(8).hex(), key=format_key(self._random(32), OPERATOR_PREFIX)
+        )
+        await key_rows.insert_operator(
+            self._writer, made.id, made.name, made.key[:SHOWN_CHARACTERS], _digest(made.key),
+            list(made.permissions), made.expires_at,
+        )  # fmt: skip
+        return made
+
+    async def list_operator_keys(self) -> list[dict[str, object]]:
+        """Return every operator key, newest first, without secrets or hashes."""
+        return await key_rows.list_operators(self._writer)
+
+    async def revoke_operator_key(self, key_id: str) -> None:
+        """Revoke an operator key for good; it stops working within five seconds everywhere. Raises NotFound."""
+        if not await key_rows.revoke_operator(self._writer, key_id, self._now()):
+            raise NotFound(f"There is no operator key {key_id[:80]}.")
+        self.forget()
 
     async def list_keys(self, organization_id: UUID) -> list[dict[str, object]]:
         """Return every key of an organization, newest first, without secrets or hashes."""
         return await key_rows.list_all(self._writer, organization_id)
 
-    async def revoke_key(self, organization_id: UUID, key_id: str) -> None:
-        """Revoke a key for good; it stops working within five seconds everywhere.
 
-        Raises:
-            NotFound: no such key in this organization.
-        """
-        if not await key_rows.revoke(self._writer, organization_id, key_id, self._now()):
-            raise NotFound(f"There is no key {key_id} in this organization.")
-        self._remembered.clear()
+def row_of(
+    organization_id: UUID, made: NewKey, *, created_by: str | None, rotated_from: str | None = None
+) -> key_rows.KeyRow:
+    """Return what is kept of a new key."""
+    return key_rows.KeyRow(
+        organization_id=organization_id,
+        id=made.id,
+        name=made.name,
+        prefix=made.key[:SHOWN_CHARACTERS],
+        sha256=_digest(made.key),
+        permissions=list(made.permissions),
+        workspace=made.workspace,
+        expires_at=made.expires_at,
+        created_by=created_by,
+        rotated_from=rotated_from,
+    )
+
+
+def _holder(row: Mapping[str, Any]) -> Principal:
+    permissions = frozenset(row["permissions"])
+    if row["archived"]:
+        permissions -= {WRITE}  # its workspace is read on, and takes nothing more from a key of its own
+    return Principal(
+        organization_id=row["organization_id"],
+        kind="key",
+        id=row["id"],
+        name=row["name"],
+        permissions=permissions,
+        workspaces=None if row["workspace"] is None else frozenset({row["workspace"]}),
+    )
+
+
+def _operator(row: Mapping[str, Any]) -> Principal:
+    return Principal(
+        organization_id=NO_ORGANIZATION, kind="operator", id=row["id"], name=row["name"],
+        permissions=frozenset(row["permissions"]),
+    )  # fmt: skip
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
 
 
 def _require_text(text: str, characters_max: int, field: str) -> None:

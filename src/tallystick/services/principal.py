@@ -51,9 +51,9 @@ class Principal(Struct, frozen=True, kw_only=True):
         Raises Forbidden unless it is held.
         """
         self.require(permission)
-        if self.kind != "member":
+        if self.kind != "member" or permission == ANYONE:
             return self
-        if permission == ANYONE or implies(self.permissions, permission):
+        if implies(self.permissions, permission):
             return self if self.workspaces is None else replace(self, workspaces=None)
         return replace(self, workspaces=frozenset(name for name, held in self.grants if permission in held))
 

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
-from tallystick.services.permissions import EXPORT, MANAGE, MEMBERS, READ, WRITE
+from tallystick.services.permissions import ANYONE, EXPORT, KEYS, MANAGE, MEMBERS, READ, WRITE
 from tallystick.web import assets, catalogue_page, cross_origin, docs, openapi, replies
 from tallystick.web.api import (
     actions,
@@ -26,6 +26,7 @@ from tallystick.web.api import (
     langsmith,
     langwatch,
     log,
+    members,
     mistral,
     openai,
     organization,
@@ -33,6 +34,7 @@ from tallystick.web.api import (
     search,
     sign_in,
     viewers,
+    workspaces,
 )
 from tallystick.web.api.contract import fastapi_errors
 from tallystick.web.call import Call
@@ -42,11 +44,13 @@ from tallystick.web.parameters import (
     BATCH,
     COUNT,
     EVENT,
+    EVENT_ID,
     EXPORT_FORMAT,
     FEED,
     FILTERS,
     KEY,
-    KEY_ID,
+    KEY_END,
+    KEY_ROTATION,
     ONE_EVENT,
     PAGE,
     PROOF_CONSISTENCY,
@@ -77,6 +81,7 @@ OPERATIONS: tuple[Operation, ...] = (
     op("GET", "/v1/events:histogram", "histogram", search.histogram_of_events, READ, "Search", parameters=FILTERS),
     op("GET", "/v1/events:facets", "facets", search.facets_of_events, READ, "Search", parameters=FILTERS),
     op("GET", "/v1/events/{id}", "getEvent", search.get_event, READ, "Search", parameters=ONE_EVENT),
+    op("GET", "/v1/events/{id}/evidence", "getEvidence", search.get_evidence, READ, "Search", parameters=EVENT_ID),
     op("GET", "/v1/feed", "feed", feed.get_feed, READ, "Feed and export", parameters=FEED, replies=replies.FEED),
     op("GET", "/v1/export", "export", export.export_events, EXPORT, "Feed and export",
        parameters=EXPORT_FORMAT + FILTERS, replies=replies.EXPORT),
@@ -87,9 +92,36 @@ OPERATIONS: tuple[Operation, ...] = (
        parameters=PROOF_INCLUSION),
     op("GET", "/v1/log/proof/consistency", "consistencyProof", log.get_consistency_proof, READ, "Log",
        parameters=PROOF_CONSISTENCY),
-    op("GET", "/v1/keys", "listKeys", keys.list_keys, MANAGE, "Keys"),
-    op("POST", "/v1/keys", "createKey", keys.create_key, MANAGE, "Keys", **KEY),
-    op("DELETE", "/v1/keys/{id}", "revokeKey", keys.revoke_key, MANAGE, "Keys", parameters=KEY_ID),
+    op("GET", "/v1/keys", "listKeys", keys.list_keys, KEYS, "Keys"),
+    op("POST", "/v1/keys", "createKey", keys.create_key, KEYS, "Keys", **KEY),
+    op("POST", "/v1/keys/{id}:rotate", "rotateKey", keys.rotate_key, KEYS, "Keys", **KEY_ROTATION),
+    op("DELETE", "/v1/keys/{id}", "revokeKey", keys.revoke_key, KEYS, "Keys", **KEY_END),
+    op("GET", "/v1/me", "whoAmI", members.who_am_i, ANYONE, "People"),
+    op("GET", "/v1/members", "listMembers", members.list_members, MEMBERS, "People", **members.LIST),
+    op("POST", "/v1/members", "inviteMember", members.invite_member, MEMBERS, "People", **members.INVITE),
+    op("GET", "/v1/members/{id}", "getMember", members.get_member, MEMBERS, "People", **members.ONE),
+    op("PATCH", "/v1/members/{id}", "changeMember", members.change_member, MEMBERS, "People", **members.CHANGE),
+    op("DELETE", "/v1/members/{id}", "removeMember", members.remove_member, MEMBERS, "People", **members.REMOVE),
+    op("PUT", "/v1/members/{id}/workspaces/{workspace}", "setWorkspaceRole", members.set_workspace_role, MEMBERS,
+       "People", **members.WORKSPACE_ROLE),
+    op("DELETE", "/v1/members/{id}/workspaces/{workspace}", "removeWorkspaceRole", members.remove_workspace_role,
+       MEMBERS, "People", **members.NO_WORKSPACE_ROLE),
+    op("GET", "/v1/roles", "listRoles", members.list_roles, ANYONE, "People"),
+    op("POST", "/v1/roles", "createRole", members.create_role, MEMBERS, "People", **members.ROLE),
+    op("PATCH", "/v1/roles/{id}", "changeRole", members.change_role, MEMBERS, "People", **members.ROLE_CHANGE),
+    op("DELETE", "/v1/roles/{id}", "removeRole", members.remove_role, MEMBERS, "People", **members.REMOVE),
+    op("GET", "/v1/workspaces", "listWorkspaces", workspaces.list_workspaces, ANYONE, "Workspaces", **workspaces.LIST),
+    op("POST", "/v1/workspaces", "createWorkspace", workspaces.create_workspace, MEMBERS, "Workspaces",
+       **workspaces.CREATE),
+    op("GET", "/v1/workspaces/{id}", "getWorkspace", workspaces.get_workspace, ANYONE, "Workspaces", **workspaces.ONE),
+    op("PATCH", "/v1/workspaces/{id}", "changeWorkspace", workspaces.change_workspace, MEMBERS, "Workspaces",
+       **workspaces.CHANGE),
+    op("DELETE", "/v1/workspaces/{id}", "deleteWorkspace", workspaces.delete_workspace, MEMBERS, "Workspaces",
+       **workspaces.REMOVE),
+    op("GET", "/v1/teams", "listTeams", workspaces.list_teams, ANYONE, "Workspaces"),
+    op("POST", "/v1/teams", "createTeam", workspaces.create_team, MEMBERS, "Workspaces", **workspaces.TEAM),
+    op("PATCH", "/v1/teams/{id}", "renameTeam", workspaces.rename_team, MEMBERS, "Workspaces", **workspaces.TEAM_CHANGE),
+    op("DELETE", "/v1/teams/{id}", "deleteTeam", workspaces.delete_team, MEMBERS, "Workspaces", **workspaces.REMOVE),
     op("GET", "/v1/viewer-sessions", "listViewers", viewers.list_viewers, READ, "Delegated reading"),
     op("POST", "/v1/viewer-sessions", "createViewer", viewers.create_viewer, READ, "Delegated reading", **viewers.VIEWER),
     op("POST", "/v1/viewer-sessions:exchange", "exchangeViewer", viewers.exchange_viewer, None, "Delegated reading",
@@ -192,9 +224,7 @@ class Application:
             if b"%" in scope["raw_path"] and _HIDDEN.search(scope["raw_path"]):
                 await _nothing_here()(scope, receive, send)
                 return
-            if scope["method"] == "OPTIONS" and (
-                answer := await cross_origin.preflight(scope, self._parts)
-            ):
+            if scope["method"] == "OPTIONS" and (answer := await cross_origin.preflight(scope, self._parts)):
                 await answer(scope, receive, send)
                 return
             direct = self._direct.get((scope["method"], scope["path"]))

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from tallystick import errors
+from tallystick.services.key_text import OPERATOR_PREFIX
 from tallystick.services.permissions import EXPORT, READ
 from tallystick.services.principal import Principal
 from tallystick.services.viewers import SESSION_PREFIX
@@ -25,7 +26,7 @@ log = structlog.get_logger("tallystick.web")
 
 STATUS: tuple[tuple[type[errors.AuditError], int, str], ...] = (
     (errors.TooLarge, 413, "Too large"),
-    (errors.Conflict, 409, "Id already used with other content"),
+    (errors.Conflict, 409, "In conflict with what is there"),
     (errors.Refused, 400, "Not accepted"),
     (errors.Unauthorized, 401, "No valid credential"),
     (errors.Forbidden, 403, "Not permitted"),
@@ -115,7 +116,8 @@ async def authenticate(call: Call) -> Principal:
         return await cross_origin.admit_viewer(call, credential)
     if credential == "" and (token := session_of(call)) is not None:
         return await call.services.sessions.authenticate(token, ip=call.address)
-    return await call.services.access.authenticate(credential, ip=call.address)
+    organization = call.header(b"x-organization-id") if credential.startswith(OPERATOR_PREFIX) else None
+    return await call.services.access.authenticate(credential, ip=call.address, organization=organization)
 
 
 class Guarded:
@@ -186,7 +188,7 @@ class Guarded:
     def _attempt(self, call: Call, credential: str) -> errors.Unauthorized | None:
         """Count a refused credential and note whose it was; return what to answer when there were too many."""
         try:
-            self._attempts.failed(call.address)
+            self._attempts.failed(call.address, credential)
         except errors.Unauthorized as error:
             return error
         self._recorder.attempted(call, credential)

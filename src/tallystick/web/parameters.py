@@ -69,6 +69,7 @@ ONE_EVENT = (
     Parameter(name="id", place="path", required=True, schema={"type": "string", "format": "uuid"}),
     Parameter(name="proof", summary="Add the inclusion proof to the newest checkpoint.", schema=_FLAG),
 )
+EVENT_ID = (ONE_EVENT[0],)
 FEED = (
     Parameter(name="after", summary="The last position already read; -1 or absent starts at the beginning.",
               schema={"type": "integer", "minimum": -1}),
@@ -104,7 +105,18 @@ PROOF_CONSISTENCY = (
     Parameter(name="old", required=True, schema=_NUMBER),
     Parameter(name="new", summary="Size of the newer tree; the newest when absent.", schema=_NUMBER),
 )
-KEY_ID = (Parameter(name="id", place="path", required=True),)
+_KEY_ID = (Parameter(name="id", place="path", required=True),)
+_KEY_OVER = Reply(
+    status=409, summary="It is over, or was changed at the same moment.", type="application/problem+json"
+)
+KEY_END: dict[str, Any] = {
+    "parameters": _KEY_ID,
+    "replies": (Reply(status=200, summary="Revoked."), _KEY_OVER),
+}
+KEY_ROTATION: dict[str, Any] = {
+    "parameters": _KEY_ID,
+    "replies": (Reply(status=201, summary="The new key; its secret is shown only here."), _KEY_OVER),
+}
 
 _EVENT_REF = {"$ref": "#/components/schemas/Event"}
 EVENT: dict[str, Any] = {

@@ -8,13 +8,18 @@ from datetime import datetime
 from msgspec import Struct
 
 from tallystick.services.access import Access
+from tallystick.services.checks import Checks
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.evidence import Evidences
 from tallystick.services.export import Export
 from tallystick.services.export_lines import LineExport
 from tallystick.services.ingest import Ingest
+from tallystick.services.keys import Keys
 from tallystick.services.log import Log
 from tallystick.services.own_log import OwnLog
+from tallystick.services.people.members import Members
+from tallystick.services.people.roles import Roles
+from tallystick.services.people.workspaces import Workspaces
 from tallystick.services.projects import Projects
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
@@ -47,6 +52,10 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     access: Access
     ingest: Ingest
+    keys: Keys
+    members: Members
+    roles: Roles
+    workspaces: Workspaces
     read: Read
     log: Log
     export: Export
@@ -57,6 +66,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     contracts: Contracts
     pull: Pull
     evidence: Evidences
+    checks: Checks
     projects: Projects
     saved_views: SavedViews
     own_log: OwnLog

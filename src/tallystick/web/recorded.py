@@ -67,6 +67,21 @@ LOOKS: Mapping[str, Look] = {
 }
 # Operation → the action its service records in the transaction of the change.
 CHANGES: Mapping[str, tuple[str, ...]] = {
+    "changeMember": ("member.deactivated", "member.reactivated", "member.role_changed", "member.updated"),
+    "changeRole": ("role.updated",),
+    "changeWorkspace": ("workspace.archived", "workspace.restored", "workspace.updated"),
+    "createRole": ("role.created",),
+    "createTeam": ("team.created",),
+    "createWorkspace": ("workspace.created",),
+    "deleteTeam": ("team.deleted",),
+    "deleteWorkspace": ("workspace.deleted",),
+    "inviteMember": ("invitation.created",),
+    "removeMember": ("member.removed",),
+    "removeRole": ("role.removed",),
+    "removeWorkspaceRole": ("member.workspace_role_changed",),
+    "renameTeam": ("team.updated",),
+    "rotateKey": ("key.rotated",),
+    "setWorkspaceRole": ("member.workspace_role_changed",),
     "changeIdentityProvider": ("sso.configured",),
     "createIdentityProvider": ("sso.configured",),
     "createKey": ("key.created",),

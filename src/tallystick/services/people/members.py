@@ -21,7 +21,7 @@ from tallystick.services.people.rights import (
     require_text,
 )
 from tallystick.services.people.roles import changed_meanwhile
-from tallystick.services.permissions import MEMBERS, OWNER
+from tallystick.services.permissions import MEMBERS
 from tallystick.services.principal import Principal
 from tallystick.services.sign_in.links import Links, NewLink, require_email
 from tallystick.services.sign_in.sign_in import fold_email
@@ -157,14 +157,15 @@ class Members:
             return _shown(before)
         organization_id = principal.organization_id
 
-        async def inside(connection: Connection, entries: object) -> None:
+        async def change(connection: Connection) -> None:
             seen = [state[name] for state in (after, before) for name in ("role", "display_name", "active")]
             if not await rows.change(connection, organization_id, "update_member", member_id, *seen):
                 raise changed_meanwhile()
             if not after["active"]:
                 await self._shut_out(connection, principal, member_id)
-            if before["role"] == OWNER:
-                await require_an_owner(connection, organization_id)
+
+        async def inside(connection: Connection, entries: object) -> None:
+            await require_an_owner(connection, organization_id, change(connection))
 
         action = _action(before, after)
         changed = [name for name in ("role", "display_name", "active") if before[name] != after[name]]
@@ -183,14 +184,15 @@ class Members:
         await require_may_change(self._writer, principal, member_id)
         organization_id = principal.organization_id
 
-        async def inside(connection: Connection, entries: object) -> None:
+        async def change(connection: Connection) -> None:
             if not await rows.change(connection, organization_id, "remove_member", member_id, self._now()):
                 raise _unknown()
             await rows.change(connection, organization_id, "leave_workspaces", member_id)
             await rows.change(connection, organization_id, "leave_groups", member_id)
             await self._shut_out(connection, principal, member_id)
-            if before["role"] == OWNER:
-                await require_an_owner(connection, organization_id)
+
+        async def inside(connection: Connection, entries: object) -> None:
+            await require_an_owner(connection, organization_id, change(connection))
 
         await record_act(
             self._ingest, principal, "member.removed", targets=[_target(before)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from uuid import UUID
 
 from msgspec import Struct
@@ -69,12 +69,14 @@ async def require_may_change(pool: Pool, principal: Principal, member_id: str) -
     require_may_give(principal, held.permissions)
 
 
-async def require_an_owner(connection: Connection, organization_id: UUID) -> None:
-    """Raise Refused when the change under way left nobody who may do everything.
+async def require_an_owner(connection: Connection, organization_id: UUID, change: Awaitable[object]) -> None:
+    """Make a change, and raise Refused when it took the last one who may do everything and can sign in.
 
     The transaction holds the lock of the organization's log, so two such changes never pass each other.
     """
-    if not await rows.count(connection, organization_id, "owners"):
+    before = await rows.count(connection, organization_id, "owners")
+    await change
+    if before and not await rows.count(connection, organization_id, "owners"):
         raise Refused(
             "This is the organization's last OWNER. Make somebody else an owner first; nothing was changed.",
             path="/role",

@@ -101,8 +101,9 @@ FROM members m WHERE m.organization_id = $1 AND m.id = $2 AND m.removed_at IS NU
 SELECT count(*) FROM members WHERE organization_id = $1 AND removed_at IS NULL
 
 -- owners --
--- How many people may do everything.
+-- How many people may do everything and can sign in; who was only invited cannot yet.
 SELECT count(*) FROM members WHERE organization_id = $1 AND removed_at IS NULL AND active AND role = 'OWNER'
+    AND (password_hash IS NOT NULL OR oidc_subject IS NOT NULL)
 
 -- insert_member --
 -- Somebody new, unless the address is taken.

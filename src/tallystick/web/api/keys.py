@@ -1,4 +1,4 @@
-"""API keys over HTTP: list, create, revoke."""
+"""API keys over HTTP: list, create, rotate, revoke."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeyWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 async def list_keys(call: Call) -> Answer:
     """Return the organization's keys without their secrets."""
-    return json_answer({"keys": await call.services.access.list_keys(call.caller.organization_id)})
+    return json_answer({"keys": await call.services.keys.list_all(call.caller)})
 
 
 async def create_key(call: Call) -> Answer:
@@ -38,13 +38,18 @@ async def create_key(call: Call) -> Answer:
     if wish.expires_in_days is not None and not 1 <= wish.expires_in_days <= 3650:
         raise Refused("A key expires in 1 to 3650 days.", path="/expires_in_days", rule="range")
     lifetime = None if wish.expires_in_days is None else timedelta(days=wish.expires_in_days)
-    made = await call.services.access.create_key(
-        call.caller.organization_id, wish.name, wish.permissions, workspace=wish.workspace, lifetime=lifetime
+    made = await call.services.keys.create(
+        call.caller, wish.name, wish.permissions, call.context, workspace=wish.workspace, lifetime=lifetime
     )
     return json_answer(made, 201)
 
 
+async def rotate_key(call: Call) -> Answer:
+    """Make a key in the place of another, which works on for 24 hours; the secret is shown only here."""
+    return json_answer(await call.services.keys.rotate(call.caller, call.path("id"), call.context), 201)
+
+
 async def revoke_key(call: Call) -> Answer:
-    """Revoke a key for good."""
-    await call.services.access.revoke_key(call.caller.organization_id, call.path("id"))
+    """Revoke a key for good; it stops working within five seconds on every server."""
+    await call.services.keys.revoke(call.caller, call.path("id"), call.context)
     return json_answer({"id": call.path("id"), "revoked": True})
