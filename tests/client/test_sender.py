@@ -14,9 +14,11 @@ import pytest
 
 import tallystick
 from tallystick.client import sender as sending
+from tallystick.client.lease import Lease
 from tallystick.client.sender import BACK_OFF_SECONDS_MAX, Sender
+from tallystick.client.spool import Spool
 from tallystick.client.spool_contents import dead_letters
-from tallystick.client.transport import Later, Transport
+from tallystick.client.transport import Later, Settled, Transport
 
 from .fake import Fake, problem
 
@@ -224,3 +226,48 @@ def test_retry_after_as_a_date(fake: Fake) -> None:
     transport.close()
     assert isinstance(outcome, Later)
     assert outcome.after_seconds == 7.0
+
+
+class _NoServer:
+    """Nobody answers until `until`, seconds on the virtual clock."""
+
+    def __init__(self, clock: list[float], until: float) -> None:
+        self.clock, self.until, self.attempts, self.stored = clock, until, 0, []
+
+    def send(self, rows: Any) -> Any:
+        self.attempts += 1
+        if self.clock[0] < self.until:
+            return Later("no answer")
+        self.stored += [row.id for row in rows]
+        return Settled(list(rows), [], [], 0)
+
+
+def test_a_day_without_a_server(tmp_path: Path) -> None:
+    """After 24 hours of outage everything must arrive within minutes, and the outage must not have been a flood."""
+    clock = [0.0]
+    day = 24 * 3600.0
+    server = _NoServer(clock, day)
+    spool = Spool(
+        tmp_path / "day.spool",
+        synchronous="NORMAL",
+        bytes_max=2**26,
+        now_ms=lambda: int(clock[0] * 1000),
+        new_id=str,
+    )
+    sender = Sender(
+        spool,
+        Lease(None),
+        lambda: server,
+        gap_event=lambda gap: b"{}",
+        linger_seconds=0.0,
+        monotonic=lambda: clock[0],
+    )  # type: ignore[arg-type,return-value]
+    recorded = 0
+    while spool.waits() or recorded < 1_440:
+        while recorded < 1_440 and recorded * 60.0 <= clock[0]:
+            spool.put(f"{recorded}", b"{}")
+            recorded += 1
+        clock[0] += sender.step() or 0.01
+        assert clock[0] < day + 300
+    assert server.stored == [f"{n}" for n in range(1_440)]
+    assert 1_000 < server.attempts < 4_000

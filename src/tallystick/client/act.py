@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from msgspec import UNSET
 
@@ -17,6 +16,9 @@ from tallystick.client.snapshot import plain
 from tallystick.errors import AuditError
 from tallystick.event.model import Outcome
 from tallystick.event.target_extraction import extract_targets
+
+if TYPE_CHECKING:
+    import inspect
 
 log = logging.getLogger("tallystick")
 
@@ -142,6 +144,8 @@ def audited_call(
     metadata: Mapping[str, Any] | None,
 ) -> Callable[P, R]:
     """Return `function` with every call of it recorded."""
+    import inspect  # larger than all that recording needs
+
     signature = inspect.signature(function)
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Act, Draft, dict[str, Any]]:
@@ -201,7 +205,7 @@ def _named(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
     bound.apply_defaults()
     named: dict[str, Any] = {}
     for name, value in bound.arguments.items():
-        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+        if signature.parameters[name].kind.name == "VAR_KEYWORD":
             named.update(value)
         elif name not in ("self", "cls"):
             named[name] = value

@@ -6,7 +6,6 @@ expects, passwords included. What cannot be taken apart is named by its type.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -176,7 +175,7 @@ _KINDS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 
 
 def _of_dataclass(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {name: getattr(value, name) for name in value.__dataclass_fields__ if hasattr(value, name)}
 
 
 def _of_struct(value: Any) -> dict[str, Any]:
@@ -210,8 +209,6 @@ def _fields_of(value: Any) -> dict[str, Any] | None:
         return None
     if hasattr(kind, "__mapper__"):
         return _of_sqlalchemy(value)
-    if dataclasses.is_dataclass(value):
-        return _of_dataclass(value)
     if isinstance(value, Struct):
         return _of_struct(value)
     for mark, fields in _DECLARED:
@@ -221,6 +218,7 @@ def _fields_of(value: Any) -> dict[str, Any] | None:
 
 
 _DECLARED: Final[tuple[tuple[str, Fields], ...]] = (
+    ("__dataclass_fields__", _of_dataclass),
     ("__attrs_attrs__", _of_attrs),
     ("model_fields", _of_pydantic),
     ("_meta", _of_django),

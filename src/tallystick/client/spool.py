@@ -102,8 +102,8 @@ class Spool:
     def put(self, id: str, raw: bytes) -> bool:
         """Keep an event; True when it is on disk as safely as the profile promises.
 
-        False only inside a signal handler or finalizer that interrupted a commit: then it is there a moment
-        later. Raises SpoolFull when the event was not kept; it is counted, and the count will be recorded.
+        False inside a signal handler or finalizer that interrupted a commit (then it is there a moment later),
+        and where `drop_oldest` had to drop the event itself. Raises SpoolFull when the event was not kept; it is counted, and the count will be recorded.
         """
         outcome = self.attempt(id, raw)
         return outcome if isinstance(outcome, bool) else self.when_refused(id, raw, outcome)
@@ -214,6 +214,8 @@ class Spool:
         if kept:
             return True
         self.lose("spool_full" if _is_full(error) else "spool_error", 1)
+        if self._when_full == "drop_oldest" and _is_full(error):
+            return False  # all the others are being sent, so this one is the oldest that can be dropped
         raise SpoolFull(
             f"The spool takes no more ({error}): this event was not kept. It is counted, and the count will be in the "
             "log. Is the server reachable, is the disk full? See: tallystick spool status",

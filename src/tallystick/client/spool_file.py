@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
@@ -219,4 +218,4 @@ class SpoolFile:
 
 
 def _schema() -> str:
-    return files("tallystick.client").joinpath("spool.sql").read_text(encoding="utf-8")
+    return Path(__file__).with_name("spool.sql").read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
@@ -193,6 +192,8 @@ def _retry_after(answer: Any) -> float:
     text = answer.headers.get("retry-after", "")
     if text.isascii() and text.isdigit():
         return min(float(text), RETRY_AFTER_SECONDS_MAX)
+    from email.utils import parsedate_to_datetime  # large, and hardly ever needed
+
     try:
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers["date"])
     except (ValueError, TypeError, KeyError):
