@@ -45,9 +45,10 @@ async def check_whole_log(pool: Pool, organization_id: UUID, verifier: VerifierK
     """Check everything about one log and return its size; an organization without a log has size 0."""
     tables = await _read(pool, organization_id)
     rows = tables["audit_logs"]
-    hashes = [row["leaf_hash"] for row in rows]
+    removed = _check_removals(tables["removals"], rows)
+    hashes = _hashes(rows, removed, tables["log_tiles"])
     _check_rows(rows, organization_id, verifier.name)
-    _check_idempotency(tables["idempotency"], rows)
+    _check_idempotency(tables["idempotency"], rows, removed)
     _check_head(tables["log_head"], rows, hashes, verifier)
     _check_tiles(tables["log_tiles"], hashes)
     _check_checkpoints(tables["log_checkpoints"], hashes, verifier)
@@ -55,7 +56,7 @@ async def check_whole_log(pool: Pool, organization_id: UUID, verifier: VerifierK
     _check_counts(tables["terms"], tables["event_counts"], rows)
     _check_subjects(tables["subjects"], tables["subject_labels"], rows)
     _check_quarantine(tables["quarantine"], rows)
-    return len(rows)
+    return len(hashes)
 
 
 async def check_tree(pool: Pool, organization_id: UUID, verifier: VerifierKey) -> int:
@@ -82,6 +83,7 @@ async def _read(pool: Pool, organization_id: UUID, *, columns: str = "*") -> dic
         "subjects": "ref",
         "subject_labels": "ref, label",
         "quarantine": "position",
+        "removals": "position",
     }
     async with transaction(pool, reading=True, organization=EVERY) as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -95,8 +97,60 @@ async def _read(pool: Pool, organization_id: UUID, *, columns: str = "*") -> dic
         }
 
 
+def _ranges(pairs: Any) -> set[int]:
+    return {position for first, count in pairs for position in range(first, first + count)}
+
+
+def _check_removals(removals: list[Any], rows: list[Any]) -> set[int]:
+    """Each removal is told by its event, each erased value by one; return the positions that are gone."""
+    by_position = {row["position"]: row for row in rows}
+    removed: set[int] = set()
+    told: set[tuple[int, str]] = set()
+    seen: set[UUID] = set()
+    for one in removals:
+        record = by_position[one["position"]]
+        stated = {at for part in one["positions"] for at in range(part.lower, part.upper)}
+        metadata = json.loads(record["opening"])["metadata"]
+        action = "retention.pruned" if one["kind"] == "retention" else "privacy.erased"
+        assert (record["action"], record["stream"]) == (action, "tallystick"), "a removal without its event"
+        if one["kind"] == "retention":
+            assert record["id"] == one["id"]
+            in_event = set().union(*(_ranges(part["positions"]) for part in metadata["parts"]))
+        elif one["kind"] == "erasure":
+            in_event = _ranges(metadata["removed"])
+        else:
+            in_event = set().union(*(_ranges(part["positions"]) for part in metadata["fields"]))
+            told |= {
+                (at, path)
+                for part in metadata["fields"]
+                for at in _ranges(part["positions"])
+                for path in part["paths"]
+            }
+        assert stated == in_event, "a removal and its event name different positions"
+        assert max(stated) < one["position"], "a removal of what comes after it"
+        assert one["kind"] == "fields" or not removed & stated, "removed twice"
+        removed |= stated if one["kind"] != "fields" else set()
+        seen.add(one["id"])
+    assert not removed & by_position.keys(), "an event is here that was removed"
+    erased = {
+        (row["position"], path) for row in rows for path in json.loads(row["opening"]).get("$erased", {})
+    }
+    assert erased == {(at, path) for at, path in told if at not in removed}, (
+        "values are erased that no event tells of"
+    )
+    return removed
+
+
+def _hashes(rows: list[Any], removed: set[int], tiles: list[Any]) -> list[bytes]:
+    """Return every leaf hash: of rows their own, of removed ones what the tiles keep."""
+    lowest = {row["index"]: row["hashes"] for row in tiles if row["level"] == 0}
+    found = {row["position"]: row["leaf_hash"] for row in rows}
+    found |= {at: lowest[at // 256][at % 256 * 32 :][:32] for at in removed}
+    assert sorted(found) == list(range(len(found))), "positions are not dense"
+    return [found[at] for at in range(len(found))]
+
+
 def _check_rows(rows: list[Any], organization_id: UUID, origin: str) -> None:
-    assert [row["position"] for row in rows] == list(range(len(rows))), "positions are not dense"
     before = None
     for row in rows:
         where = f"position {row['position']}"
@@ -116,9 +170,10 @@ def _check_rows(rows: list[Any], organization_id: UUID, origin: str) -> None:
         before = row["received_at"]
 
 
-def _check_idempotency(known: list[Any], rows: list[Any]) -> None:
+def _check_idempotency(known: list[Any], rows: list[Any], removed: set[int]) -> None:
     stored = [(row["id"], row["position"], row["received_at"]) for row in rows]
-    assert [(one["id"], one["position"], one["received_at"]) for one in known] == stored, (
+    left = [one for one in known if one["position"] not in removed]
+    assert [(one["id"], one["position"], one["received_at"]) for one in left] == stored, (
         "idempotency is not exact"
     )
     assert len({row["id"] for row in rows}) == len(rows), "an id stands twice in the log"
@@ -130,7 +185,7 @@ def _check_head(heads: list[Any], rows: list[Any], hashes: list[bytes], verifier
         return
     (head,) = heads
     expected = Frontier().extend(hashes)
-    assert head["size"] == len(rows), f"the head says {head['size']}, there are {len(rows)} rows"
+    assert head["size"] == len(hashes), f"the head says {head['size']}, there are {len(hashes)} events"
     assert head["frontier"] == b"".join(expected.nodes), "the frontier is not that of the rows"
     if rows:
         assert head["last_received_at"] == rows[-1]["received_at"], (
@@ -138,7 +193,7 @@ def _check_head(heads: list[Any], rows: list[Any], hashes: list[bytes], verifier
         )
     if head["note"] or rows:
         signed = open_checkpoint(head["note"], [verifier], origin=verifier.name).checkpoint
-        assert (signed.size, signed.root) == (len(rows), expected.root()), "the note is not of this log"
+        assert (signed.size, signed.root) == (len(hashes), expected.root()), "the note is not of this log"
 
 
 def _check_tiles(tiles: list[Any], hashes: list[bytes]) -> None:
@@ -162,11 +217,12 @@ def _check_checkpoints(kept: list[Any], hashes: list[bytes], verifier: VerifierK
 
 
 def _check_months(months: list[Any], rows: list[Any]) -> None:
-    expected: dict[Any, int] = {}
+    # Of removed events nothing says when they were received: each month's mark must only part those that are left.
+    marks = sorted((row["month"], row["first_position"]) for row in months)
+    assert marks == sorted(marks, key=lambda mark: mark[1]), "the months' marks go back"
     for row in rows:
         month = row["received_at"].replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        expected.setdefault(month, row["position"])
-    assert {row["month"]: row["first_position"] for row in months} == expected, "log_months is wrong"
+        assert max(mark for mark in marks if mark[1] <= row["position"])[0] == month, "log_months is wrong"
 
 
 def _check_counts(terms: list[Any], hours: list[Any], rows: list[Any]) -> None:
@@ -189,7 +245,7 @@ def _check_subjects(subjects: list[Any], labels: list[Any], rows: list[Any]) -> 
     assert {row["ref"] for row in labels} <= known.keys(), "a label of nobody"
     for row in rows:
         opening = json.loads(row["opening"])
-        if "$erased" in opening:
+        if "actor/id" in opening.get("$erased", {}):
             continue
         ref = row["actor_ref"]
         actor_id = opening.get("actor/id", "")
@@ -202,8 +258,9 @@ def _check_subjects(subjects: list[Any], labels: list[Any], rows: list[Any]) -> 
 
 
 def _check_quarantine(held: list[Any], rows: list[Any]) -> None:
+    actions = {row["position"]: row["action"] for row in rows}
     for row in held:
-        assert rows[row["position"]]["action"] == row["action"], "quarantine points at another event"
+        assert actions[row["position"]] == row["action"], "quarantine points at another event"
 
 
 def check_consistent(hashes: list[bytes], old: int, old_root: bytes, new: int, new_root: bytes) -> None:

@@ -15,6 +15,7 @@ from tallystick.verify.report import Report
 from tallystick.verify.tree import tile_digest
 
 Progress = Callable[[int, int], None]
+ATTEMPTS_MAX = 4
 
 
 class Verify:
@@ -33,8 +34,21 @@ class Verify:
     ) -> Report:
         """Check one log up to the size it has now; appends may go on meanwhile.
 
-        `kept` are checkpoints and receipts from outside; `progress` is told (events done, events in all).
+        `kept` are checkpoints and receipts from outside; `progress` is told (events done, events in all). When events
+        are removed or erased while their log is being read, it is read once more.
         """
+        for _ in range(ATTEMPTS_MAX):
+            removals = await stored.removals(self._pool, organization_id)
+            report = await self._log(organization_id, kept, progress)
+            if not report.violations or await stored.removals(self._pool, organization_id) == removals:
+                return report
+        report = Report(subject=f"log {organization_id}")
+        report.unchecked = (
+            "events were removed again and again while it was read; check it when no purge runs"
+        )
+        return report
+
+    async def _log(self, organization_id: UUID, kept: Sequence[Kept], progress: Progress | None) -> Report:
         means = Means(verb_of=verb_of, secret=self._random(32), keys=self._keys, kept=kept)
         tables = await stored.read_tables(self._pool, organization_id)
         check = check_of(organization_id, tables, means)

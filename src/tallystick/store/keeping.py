@@ -330,6 +330,19 @@ async def hashes_within(
     return found
 
 
+async def tiles_with(connection: Connection, organization_id: UUID, positions: Positions) -> dict[int, bytes]:
+    """Return the full tiles of level 0 that hold the leaf hashes of `positions`, by index."""
+    found: dict[int, bytes] = {}
+    for first, end in positions.ranges:
+        if first // TILE in found and (end - 1) // TILE in found:
+            continue
+        for row in await fetch(
+            connection, "tiles_within", organization=organization_id, first=first, end=end
+        ):
+            found[row["index"]] = row["hashes"]
+    return found
+
+
 def multirange(positions: Positions) -> str:
     """Return `positions` as PostgreSQL writes an int8multirange."""
     return "{" + ",".join(f"[{first},{end})" for first, end in positions.ranges) + "}"

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from tallystick.errors import Tampered
 from tallystick.store.connect import EVERY, Connection, Pool, transaction
+from tallystick.store.keeping import removed_within, tiles_with
 from tallystick.store.queries import load
 from tallystick.verify.stored import StoredRow
 from tallystick.verify.tables import LogTables, label_key
@@ -62,6 +63,8 @@ async def read_tables(pool: Pool, organization_id: UUID) -> LogTables:
         tables.labels = {
             label_key(ref, label) async for ref, label in _each(connection, "labels", organization_id)
         }
+        tables.removed = await removed_within(connection, organization_id, 0, tables.size)
+        tables.tile_hashes = await tiles_with(connection, organization_id, tables.removed)
     return tables
 
 
@@ -115,6 +118,12 @@ async def read_tiles(pool: Pool, organization_id: UUID, size: int) -> AsyncItera
             end = (index + 1) << 8 * (level + 1)
             if not size < end <= row["size"]:
                 yield level, index, row["hashes"]
+
+
+async def removals(pool: Pool, organization_id: UUID) -> int:
+    """Return how many removals and erasures of one log there have been."""
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
+        return await connection.fetchval(_SQL["removals"], organization_id) or 0
 
 
 async def rows_beyond(pool: Pool, organization_id: UUID) -> int:

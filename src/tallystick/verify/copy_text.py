@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from tallystick.errors import Refused
+from tallystick.verify.positions import Positions
 
 LINE_BYTES_MAX: Final = 16 << 20  # a row with its leaf and opening in hexadecimal
 END: Final = rb"\."
@@ -112,6 +113,13 @@ def integer(field: bytes) -> int:
     return int(field)
 
 
+def multirange(field: bytes) -> Positions:
+    """Return an int8multirange, its ranges as PostgreSQL writes them; raises ValueError for any other form."""
+    if not _MULTIRANGE.fullmatch(field):
+        raise ValueError("positions are not written as ranges")
+    return Positions((int(first), int(end)) for first, end in _RANGE.findall(field))
+
+
 def uuid(field: bytes) -> UUID:
     """Return a UUID in its usual form; raises ValueError for any other."""
     written = field.decode("ascii")
@@ -122,6 +130,8 @@ def uuid(field: bytes) -> UUID:
 
 
 _MOMENT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?[+-]\d\d(?::\d\d)?")
+_RANGE = re.compile(rb"\[(\d{1,19}),(\d{1,19})\)")
+_MULTIRANGE = re.compile(rb"\{(?:\[\d{1,19},\d{1,19}\),?)*\}")
 _INTEGER = re.compile(rb"-?\d{1,19}")
 
 

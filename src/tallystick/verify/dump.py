@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tallystick.errors import Refused
+from tallystick.merkle.tile import TILE_WIDTH
 from tallystick.verify.copy_text import (
     LINE_BYTES_MAX,
     Records,
@@ -18,6 +19,7 @@ from tallystick.verify.copy_text import (
     binary,
     integer,
     moment,
+    multirange,
     text,
     uuid,
 )
@@ -46,6 +48,8 @@ def verify_dump(open_dump: Open, means: Means, *, progress: Callable[[int], None
     try:
         beside = _Beside()
         seen = beside.take_all(done.lines(open_dump()))
+        if any(tables.removed for tables in beside.tables.values()):
+            beside.take_removed_hashes(each_line(open_dump(), LINE_BYTES_MAX))
         if missing := sorted({*_TAKE, ROWS, IDS} - seen):
             report.unchecked = (
                 f"it lacks the tables {', '.join(missing)}: dump the whole database as plain text"
@@ -113,6 +117,21 @@ class _Beside:
         tile = (integer(row["level"]), integer(row["index"]), len(hashes), tile_digest(hashes))
         self.tiles.append((uuid(row["organization_id"]), tile))
 
+    def take_removed_hashes(self, lines: Iterable[bytes]) -> None:
+        """Take the tiles that hold the leaf hashes of events that are said to be removed."""
+        for record in Records(lines, lambda name: name == "log_tiles"):
+            row = dict(zip(record.table.columns, record.fields, strict=True))
+            tables, index = self.of(row), integer(row["index"])
+            if integer(row["level"]) == 0 and tables.removed.within(
+                index * TILE_WIDTH, (index + 1) * TILE_WIDTH
+            ):
+                tables.tile_hashes[index] = binary(row["hashes"])
+
+    def take_removal(self, row: Row) -> None:
+        if text(row["kind"]) != "fields":
+            tables = self.of(row)
+            tables.removed |= multirange(row["positions"])
+
     def take_checkpoint(self, row: Row) -> None:
         self.of(row).checkpoints.append((integer(row["size"]), text(row["note"])))
 
@@ -148,6 +167,7 @@ _TAKE: Final[dict[str, Callable[[_Beside, Row], Any]]] = {
     "event_counts": _Beside.take_hour,
     "subjects": _Beside.take_subject,
     "subject_labels": _Beside.take_label,
+    "removals": _Beside.take_removal,
 }
 
 

@@ -7,11 +7,13 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
-from tallystick.errors import AuditError, Refused
+from tallystick.errors import AuditError, Refused, Tampered
+from tallystick.event.leaf import ERASED, Leaf, read_leaf, read_opening
 from tallystick.merkle.checkpoint import Checkpoint, parse_checkpoint
 from tallystick.merkle.note import parse_note
 from tallystick.merkle.tlog_proof import HEADER, parse_tlog_proof
 from tallystick.merkle.tree import HASH_BYTES, Frontier
+from tallystick.verify.account import Account
 from tallystick.verify.history import Milestone
 from tallystick.verify.known import (
     Kept,
@@ -22,7 +24,9 @@ from tallystick.verify.known import (
     positions,
     read_known,
 )
+from tallystick.verify.records import RECORDS, is_record, read_record
 from tallystick.verify.report import Report
+from tallystick.verify.reseal import SEED_BYTES
 from tallystick.verify.stored import StoredRow, VerbOf, check_row
 from tallystick.verify.tables import Counts, Ids, LogTables
 from tallystick.verify.tree import LogTree, Place, tile_digest
@@ -61,8 +65,13 @@ class LogCheck:
             origin = self._origin or _origin_of(kept, organization_id)
             self._known = read_known(kept, self._trusted, origin, self.report)
         self._tree = LogTree(
-            self.report, [*self._retained(), *milestones(self._known)], positions(self._known)
+            self.report,
+            [*self._retained(), *milestones(self._known)],
+            positions(self._known),
+            tables.removed,
+            tables.tile_hashes,
         )
+        self._account = Account(self.report, self._trusted, self._origin)
         self._ids = Ids(secret)
         self._counts = Counts(tables, self.report)
         self._rows = self._tiles = 0
@@ -76,11 +85,38 @@ class LogCheck:
             self._tree.add(row.position, Place(row.leaf_hash, row.received_at))
             self._ids.expect(row.id, row.position, row.received_at)
             self._counts.add(row)
+            if self._tables.removed and row.position in self._tables.removed:
+                self.report.violate(
+                    "not_removed", f"position {row.position}", "its event is here, and is said to be removed"
+                )
+            self._enter(row)
+
+    def _enter(self, row: StoredRow) -> None:
+        """Note what an event says of the log's own keeping, and what of it was erased."""
+        erased = len(row.seed) != SEED_BYTES
+        if not erased and row.action not in RECORDS:
+            return
+        with suppress(Tampered):  # check_row has said what cannot be read
+            leaf = read_leaf(row.leaf)
+            if erased:
+                self._account.erased(row.position, read_opening(row.opening).get(ERASED, ()))
+            if is_record(leaf.action, leaf.stream, leaf.source):
+                self._read_record(row, leaf)
+
+    def _read_record(self, row: StoredRow, leaf: Leaf) -> None:
+        try:
+            recorded = read_record(row.position, leaf, row.opening)
+        except Tampered as error:
+            self.report.violate(error.rule, f"position {row.position}", str(error))
+        else:
+            if recorded is not None:
+                self._account.add(recorded)
 
     def add_ids(self, ids: Iterable[tuple[UUID, int, datetime]]) -> None:
         """Take some rows of idempotency: id, position and received_at."""
         for entry in ids:
-            self._ids.found(*entry)
+            if entry[1] not in self._tables.removed:  # those of removed events are forgotten after a while
+                self._ids.found(*entry)
 
     def add_tile(self, level: int, index: int, width: int, digest: bytes) -> None:
         """Take one stored tile, after all rows: its place, its bytes' number and their `tile_digest`."""
@@ -116,6 +152,9 @@ class LogCheck:
                 "the table of ids does not say what the rows say",
             )
         self._counts.finish(self._tree.months)
+        for first, end in tables.removed.ranges:
+            self._account.removed(first, end - first)
+        self._account.settle(0, tables.size, whole=True)
         self._compare_checkpoints()
         self._conclude()
         return report

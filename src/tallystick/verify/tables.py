@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from tallystick.errors import Tampered
 from tallystick.event.leaf import ERASED, read_leaf, read_opening
+from tallystick.verify.positions import Positions
 from tallystick.verify.report import Report, quoted
 from tallystick.verify.stored import StoredRow
 from tallystick.verify.tree import EPOCH
@@ -29,7 +30,8 @@ class LogTables(Struct, kw_only=True):
     """The other tables' rows of one log.
 
     `checkpoints` are (size, note); `months` first positions by first instant; `terms` counts by (kind, value);
-    `hours` counts by (hour, outcome); `subjects` (type, id) by ref; `labels` holds `label_key` of each label.
+    `hours` counts by (hour, outcome); `subjects` (type, id) by ref; `labels` holds `label_key` of each label. `removed`
+    are the positions that are said to be removed, `tile_hashes` the full tiles of level 0 that hold their hashes.
     """
 
     size: int = 0
@@ -42,6 +44,8 @@ class LogTables(Struct, kw_only=True):
     hours: dict[tuple[datetime, str], int] = field(default_factory=dict)
     subjects: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     labels: set[int] = field(default_factory=set)
+    removed: Positions = field(default_factory=Positions)
+    tile_hashes: dict[int, bytes] = field(default_factory=dict)
 
 
 def label_key(ref: UUID, label: str) -> int:
@@ -104,10 +108,21 @@ class Counts:
         for name, stored, expected in (
             ("terms", self._tables.terms, self._terms),
             ("event_counts", self._tables.hours, self._hours),
-            ("log_months", self._tables.months, months),
+            ("log_months", self._months_left(), months),
         ):
             if stored != dict(expected):
                 self._differ(name, stored, expected)
+
+    def _months_left(self) -> dict[datetime, int]:
+        """Return where months begin, from the first event that is left of each; months of which nothing is left are out."""
+        removed, found = self._tables.removed, dict[datetime, int]()
+        begins = sorted(self._tables.months.items())
+        ends = [*(first for _, first in begins[1:]), self._tables.size]
+        for (month, first), end in zip(begins, ends, strict=False):
+            left = Positions([(first, end)]) - removed if removed else Positions([(first, end)])
+            if left or first >= end:
+                found[month] = left.ranges[0][0] if left else first
+        return found
 
     def _differ(self, table: str, stored: Mapping[Any, int], expected: Mapping[Any, int]) -> None:
         wrong = [key for key in {**stored, **expected} if stored.get(key) != expected.get(key)]
@@ -145,22 +160,25 @@ Person = tuple[UUID, str, str, str | None, str | None]
 
 
 def people_of(row: StoredRow) -> list[Person]:
-    """Return ref, type, id, name and e-mail of the actor and of those acted for; nobody of an erased row."""
+    """Return ref, type, id, name and e-mail of the actor and of those acted for, without those who were erased."""
     leaf, values = read_leaf(row.leaf), read_opening(row.opening)
-    if ERASED in values:
-        return []
+    erased = values.get(ERASED, {})
     actor = leaf.actor
+    people: list[Person] = []
     try:
-        people: list[Person] = [
-            (
-                UUID(actor.ref),
-                actor.type,
-                values.get("actor/id", ""),
-                values.get("actor/name"),
-                values.get("actor/email"),
+        if "actor/id" not in erased:
+            people.append(
+                (
+                    UUID(actor.ref),
+                    actor.type,
+                    values.get("actor/id", ""),
+                    values.get("actor/name"),
+                    values.get("actor/email"),
+                )
             )
-        ]
         for at, one in enumerate(actor.on_behalf_of):
+            if f"actor/on_behalf_of/{at}" in erased:
+                continue
             who = msgspec.convert(values.get(f"actor/on_behalf_of/{at}", {}), dict[str, str])
             people.append((UUID(one.ref), one.type, who.get("id", ""), who.get("name"), who.get("email")))
     except (ValueError, TypeError) as error:

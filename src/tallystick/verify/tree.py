@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 from tallystick.merkle.append import Tails, grow
-from tallystick.merkle.tree import Frontier
+from tallystick.merkle.tile import TILE_WIDTH
+from tallystick.merkle.tree import HASH_BYTES, Frontier
 from tallystick.verify.history import History, Milestone
+from tallystick.verify.positions import Positions
 from tallystick.verify.report import Report
 
 CHUNK_ROWS: Final = 4096
@@ -23,7 +25,7 @@ class Place(NamedTuple):
     """What of a row its neighbours matter for."""
 
     leaf_hash: bytes
-    received_at: datetime
+    received_at: datetime | None  # None of an event that was removed
 
 
 def tile_digest(hashes: bytes) -> bytes:
@@ -36,9 +38,17 @@ class LogTree:
 
     `tiles` holds the digest of each full tile that the rows make; `months` the first position of each month.
     After a hole the tree cannot be continued: `broken` is the position of the first one, None while all is well.
+    Events at positions in `removed` have no row: their hashes come from `tile_hashes`, the full tiles of level 0.
     """
 
-    def __init__(self, report: Report, milestones: Iterable[Milestone], wanted: Iterable[int]) -> None:
+    def __init__(
+        self,
+        report: Report,
+        milestones: Iterable[Milestone],
+        wanted: Iterable[int],
+        removed: Positions | None = None,
+        tile_hashes: Mapping[int, bytes] | None = None,
+    ) -> None:
         self.history = History(milestones=milestones, wanted=wanted)
         self.tiles: dict[tuple[int, int], bytes] = {}
         self.months: dict[datetime, int] = {}
@@ -49,6 +59,8 @@ class LogTree:
         self._frontier, self._tails = Frontier(), Tails()
         self._chunk: list[bytes] = []
         self._waiting: dict[int, Place] = {}
+        self._removed, self._tile_hashes = removed or Positions(), tile_hashes or {}
+        self._pass_removed()
 
     def add(self, position: int, place: Place) -> None:
         """Take one row."""
@@ -62,8 +74,10 @@ class LogTree:
                 self._skip_hole()
         else:
             self._take(place)
+            self._pass_removed()
             while self._waiting and (next_one := self._waiting.pop(self.size, None)):
                 self._take(next_one)
+                self._pass_removed()
 
     def finish(self) -> Frontier:
         """Take what still waits, behind its holes, and return the frontier of the rows before the first hole."""
@@ -83,20 +97,37 @@ class LogTree:
         self.size = end
         while next_one := self._waiting.pop(self.size, None):
             self._take(next_one)
+            self._pass_removed()
+
+    def _pass_removed(self) -> None:
+        """Take the hashes of events that were removed from here on."""
+        if not self._removed or self.size not in self._removed:
+            return
+        ((_, end),) = self._removed.within(self.size, 1 << 62).ranges[:1]
+        while self.size < end:
+            index, at = divmod(self.size, TILE_WIDTH)
+            leaf_hash = self._tile_hashes.get(index, b"")[at * HASH_BYTES : (at + 1) * HASH_BYTES]
+            if len(leaf_hash) != HASH_BYTES:
+                return  # a hole like any other: nothing says what was there
+            self._take(Place(leaf_hash, None))
 
     def _take(self, place: Place) -> None:
-        if place.received_at < self.last_received_at:
-            self._report.violate(
-                "back_dated", f"position {self.size}", "it was received before the event in front of it"
-            )
-        self.last_received_at = place.received_at
-        month = place.received_at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        self.months.setdefault(month, self.size)
+        if place.received_at is not None:
+            self._date(place.received_at)
         self.size += 1
         if self.broken is None:
             self._chunk.append(place.leaf_hash)
             if len(self._chunk) >= CHUNK_ROWS:
                 self._grow()
+
+    def _date(self, received_at: datetime) -> None:
+        if received_at < self.last_received_at:
+            self._report.violate(
+                "back_dated", f"position {self.size}", "it was received before the event in front of it"
+            )
+        self.last_received_at = received_at
+        month = received_at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        self.months.setdefault(month, self.size)
 
     def _grow(self) -> None:
         chunk, self._chunk = self._chunk, []

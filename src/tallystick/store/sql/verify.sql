@@ -26,6 +26,10 @@ SELECT ref, type, id FROM subjects WHERE organization_id = $1
 -- What subjects can be found by.
 SELECT ref, label FROM subject_labels WHERE organization_id = $1
 
+-- removals --
+-- How many removals there have been.
+SELECT count(*) FROM removals WHERE organization_id = $1
+
 -- rows --
 -- Rows of positions $2 up to, not including, $3, with all their columns: as many as fit into $4 bytes, at least one
 -- position. Every partition is read, whatever log_months says, and repeated positions come together.
