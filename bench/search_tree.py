@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from bench.search_log import DATABASE, ORGANIZATIONS, SQL
+from bench.search_log import DATABASE, LARGEST, ORGANIZATIONS, SQL
 from tallystick.merkle.append import FullTile, Tails, grow
 from tallystick.merkle.tree import Frontier
 from tallystick.services.sign import NOTHING_SIGNED, Mark, Signer
@@ -30,6 +30,8 @@ async def sign(superuser: Dsn, folder: Path, say: Callable[[str], None]) -> None
     connection = await connect(superuser.with_database(DATABASE))
     await connection.execute("SET synchronous_commit = off; SET statement_timeout = 0")
     await connection.execute("INSERT INTO instance (name) VALUES ($1) ON CONFLICT DO NOTHING", INSTANCE)
+    # The organization that was made first is the one whose keys a server writes down.
+    await connection.execute("UPDATE organizations SET created_at = '2026-01-01' WHERE id = $1", LARGEST)
     signed = [await _sign(connection, organization_id, signer) for organization_id in ORGANIZATIONS]
     if any(signed) and not await connection.fetchval("SELECT true FROM idempotency LIMIT 1"):
         await connection.execute(SQL["fill_idempotency"])

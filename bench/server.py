@@ -22,16 +22,17 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def tallystick(folder: Path) -> Iterator[dict[str, Any]]:
-    """Run a server on a fresh data folder; yields what its ready file says."""
+def tallystick(folder: Path, data: Path | None = None) -> Iterator[dict[str, Any]]:
+    """Run a server on a data folder, by default a fresh one within `folder`; yields what its ready file says."""
     ready = folder / "ready.json"
+    ready.unlink(missing_ok=True)
     command = [
         sys.executable,
         "-c",
         "from tallystick.cli import main; main()",
         "serve",
         "--data",
-        str(folder / "data"),
+        str(data or folder / "data"),
     ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TALLYSTICK_")}
     process = subprocess.Popen(
