@@ -127,6 +127,11 @@ class SignerKey:
         """The public key that checks what this key signs."""
         return VerifierKey(self.name, self._ed25519.public_key().public_bytes_raw())
 
+    @cached_property
+    def cosigning(self) -> VerifierKey:
+        """The public key that checks its cosignatures, where it is a witness's; its id is another one."""
+        return VerifierKey(self.name, self.verifier.public_key, COSIGNATURE)
+
     @property
     def key_id(self) -> int:
         """The 32-bit id that stands before each of its signatures."""
@@ -156,10 +161,10 @@ class Cosigner:
         """The witness's name."""
         return self.key.name
 
-    @cached_property
+    @property
     def verifier(self) -> VerifierKey:
         """The public key that checks its cosignatures."""
-        return VerifierKey(self.key.name, self.key.verifier.public_key, COSIGNATURE)
+        return self.key.cosigning
 
     @property
     def key_id(self) -> int:

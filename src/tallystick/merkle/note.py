@@ -17,6 +17,7 @@ from tallystick.errors import Misconfigured, Refused, Tampered, TooLarge
 NOTE_BYTES_MAX: Final = 1 << 20
 SIGNATURES_MAX: Final = 100  # the same as Go's sumdb/note; the format asks for at least 16
 _DASH = "— "
+_KEY_NAME: Final = re.compile(r"[^\s+\x00-\x20]+")
 _CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
 
 
@@ -170,7 +171,7 @@ def _check(signature: Signature, verifiers: Sequence[Verifier], text: bytes) -> 
 
 def is_key_name(name: str) -> bool:
     """Tell whether `name` may name a key: not empty, no Unicode space, no plus, no control character."""
-    return bool(name) and "+" not in name and not any(char.isspace() or char < " " for char in name)
+    return _KEY_NAME.fullmatch(name) is not None
 
 
 def check_key_name(name: str) -> str:

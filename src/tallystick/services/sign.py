@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -253,16 +254,23 @@ def _read_state(handle: int, origin: str) -> Mark | None:
 
 
 def _parse_state(stored: bytes, where: Path | str) -> tuple[str, Mark]:
+    if (found := _state_in(stored)) is not None:
+        return found
+    raise Misconfigured(
+        f"The signer's state {where} is damaged. It guards against a log being set back, so nothing is signed "
+        "without it. Check the log with 'tallystick doctor', then restore the file from your backup."
+    )
+
+
+@lru_cache(maxsize=LOGS_REMEMBERED_MAX)  # each is read when it is extended and again when that is confirmed
+def _state_in(stored: bytes) -> tuple[str, Mark] | None:
     body, _, digest = stored.decode(errors="replace").removesuffix("\n").rpartition("\n")
     lines = body.split("\n")
     if len(lines) == 4 and sha256(f"{body}\n".encode()).hexdigest() == digest and lines[0] == _STATE_HEADER:
         root = decode_base64(lines[3])
         if root is not None:
             return lines[1], Mark(int(lines[2]), root)
-    raise Misconfigured(
-        f"The signer's state {where} is damaged. It guards against a log being set back, so nothing is signed "
-        "without it. Check the log with 'tallystick doctor', then restore the file from your backup."
-    )
+    return None
 
 
 def _seed_of(data: Path, states: Path, instance: str, random: Callable[[int], bytes]) -> bytes:

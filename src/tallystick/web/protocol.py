@@ -27,6 +27,50 @@ _TOO_SLOW = (b"408 Request Timeout", b"header_timeout", b"The headers came too s
 _NO_HTTP = (b"400 Bad Request", b"http", b"This is not well-formed HTTP.")
 
 
+class JoiningTransport:
+    """Sends the head of an answer together with the first bytes of its body: one call of the system, not two.
+
+    A head whose body does not follow at once, as of a stream that has nothing to say yet, goes by itself.
+    """
+
+    def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner = inner
+        self._loop = loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, or keep it for a moment when it is the head of an answer."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.endswith(b"\r\n\r\n") and data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._inner.write(data)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._inner.write(head)
+
+    def write_eof(self) -> None:
+        """Say that nothing more comes."""
+        self._flush()
+        self._inner.write_eof()
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._flush()
+        self._inner.close()
+
+    def is_closing(self) -> bool:
+        """Tell whether the connection is closed or about to be."""
+        return self._inner.is_closing()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """Answers 431 to headers over 16 KiB, 408 to slow ones and 400 to what is no HTTP; then closes.
 
@@ -44,7 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that never speaks is closed too."""
-        super().connection_made(transport)
+        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
         self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
