@@ -42,7 +42,7 @@ async def show(call: Call) -> Answer:
         return await _to_first_view(call)
     state = _state(call, pairs)
     wanted = _wanted(call)
-    if state.from_form and not state.wrong and wanted == "page":
+    if (state.from_form or _has_blanks(call)) and not state.wrong and wanted == "page":
         return _remembered(call, see_other(_canonical(state)), state)
     if wanted == "drawer":
         return await _drawer(call, state)
@@ -137,6 +137,12 @@ def _state(call: Call, pairs: list[tuple[str, str]]) -> State:
     # Whose zone is not known to the server sees UTC; a script puts the zone's name into the link.
     local = [("tz", "utc") if pair == ("tz", "local") else pair for pair in pairs]
     return read_state(local, read_look(read_cookie(call, COOKIE)), now=call.services.now())
+
+
+def _has_blanks(call: Call) -> bool:
+    """Tell whether a form sent fields that nobody filled in; an address that is kept has none of them."""
+    query = call.scope["query_string"]
+    return b"=&" in query or query.endswith(b"=")
 
 
 def _wanted(call: Call) -> str:

@@ -597,6 +597,7 @@ export function readReceipt(text) {
 }
 
 // Verifies a receipt; with `line`, the event's line of an export, also that this event is the one it is for.
+// `named` are keys that came with the receipt, which count where none is pinned.
 export async function verifyReceipt(text, { line = null, keys = [], named = [] } = {}) {
   const report = new Report();
   try {
