@@ -130,7 +130,7 @@ def read_state(pairs: Sequence[tuple[str, str]], look: Look, *, now: datetime) -
     return State(
         query=query, given=tuple((key, value) for key, value in rest if key not in PAGE_KEYS), look=look, zone=zone,
         said=said, event=values.get("event"), view=values.get("view"), exact=values.get("count") == "exact",
-        newer=values.get("newer"), remember="remember" in values,
+        newer=values.get("newer"), remember=("remember", "1") in mine,
         from_form=any(key in OF_FORMS for key, _ in mine), wrong=wrong,
     )  # fmt: skip
 

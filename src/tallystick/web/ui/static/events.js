@@ -60,7 +60,16 @@ document.addEventListener("htmx:before:swap", event => {
   // Signed out meanwhile: what came is the sign-in page, which is no part of this one.
   if (ctx.response?.raw && new URL(ctx.response.raw.url).pathname.startsWith("/sign-in")) { event.preventDefault(); location.reload() }
 })
-document.addEventListener("htmx:after:swap", () => { settle(); document.dispatchEvent(new CustomEvent("view:changed")) })
+// A field keeps what was typed over what the page says, so the page has to say it again.
+const refill = () => {
+  for (const field of document.querySelectorAll("#filters input[type=search], #filters input[type=datetime-local]")) field.value = field.getAttribute("value") ?? ""
+  for (const field of document.querySelectorAll("#filters select")) field.value = field.querySelector("option[selected]")?.value ?? ""
+}
+document.addEventListener("htmx:after:swap", event => {
+  if (event.detail.ctx?.target?.id !== "results" && event.detail.ctx?.target?.id !== "drawer") refill()
+  settle()
+  document.dispatchEvent(new CustomEvent("view:changed"))
+})
 
 // The drawer: opened in place, the row it belongs to marked, the focus given back.
 const settle = () => {
