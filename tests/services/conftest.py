@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from postgres import Pools
 from services.appending import Clock, LogUnderTest
+from services.keeping import Office, office_of
 from tallystick.store.connect import Pool
 
 
@@ -24,3 +26,9 @@ async def log(pool: Pool, tmp_path: Path, clock: Clock) -> AsyncIterator[LogUnde
     under_test = LogUnderTest(pool, tmp_path, clock)
     yield under_test
     await under_test.stop()
+
+
+@pytest_asyncio.fixture
+async def office(log: LogUnderTest, pools: Pools, clock: Clock) -> Office:
+    """A log and all that keeps it."""
+    return await office_of(log, pools, clock)

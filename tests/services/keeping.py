@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest_asyncio
-
 from services.appending import REDACTION, Clock, LogUnderTest, events
+from tallystick.query.model import Query
 from tallystick.services.append import Appender, Limits
+from tallystick.services.export import Export
 from tallystick.services.keeping.door import Door
 from tallystick.services.keeping.policies import Policies
 from tallystick.services.keeping.purge import Purge, PurgeLimits
@@ -20,6 +19,7 @@ from tallystick.services.permissions import PERMISSIONS
 from tallystick.services.principal import Principal
 from tallystick.services.verify import Verify
 from tallystick.store.connect import EVERY, transaction
+from tallystick.verify.export import verify_export
 from tallystick.verify.report import Report
 
 QUICK = PurgeLimits(
@@ -53,6 +53,7 @@ class Office:
             keys=[self.log.verifier, self.log.signer.clock()],
             random=os.urandom,
         )
+        self.export = Export(self.pools.reader, self.log.signer, now=self.clock)
         self.boss = boss(self.log.organization_id)
 
     async def age(self, number: int, *, days: float = 0.0) -> None:
@@ -72,6 +73,21 @@ class Office:
             )
         return [row["position"] for row in rows]
 
+    async def exported(self, **query: Any) -> bytes:
+        """Return the JSONL export of what a query asks for, for who sees all."""
+        lines = await self.export.jsonl(self.boss, Query(**query))
+        return b"".join([piece async for piece in lines])
+
+    def check(self, export: bytes) -> Report:
+        """Verify an export by both roads, which must agree."""
+        keys = (self.log.verifier, self.log.signer.clock())
+        quick = verify_export([export], keys=keys)
+        careful = verify_export(
+            [export], keys=keys, spread=lambda _, blocks: ((block, None) for block in blocks)
+        )
+        assert quick == careful
+        return quick
+
     async def proven(self) -> Report:
         """Verify the live log from outside and expect it to be proven."""
         report = await self.verify.log(self.log.organization_id)
@@ -79,13 +95,11 @@ class Office:
         return report
 
 
-@pytest_asyncio.fixture
-async def office(log: LogUnderTest, pools: Any, clock: Clock) -> AsyncIterator[Office]:
-    """A log and all that keeps it."""
+async def office_of(log: LogUnderTest, pools: Any, clock: Clock) -> Office:
+    """Return all that keeps a log."""
     appender = Appender(
         pools.keeper, log.signer, now=clock, random=os.urandom, limits=Limits(commit_seconds=60)
     )
     log.appenders.append(appender)
-    made = Office(log, clock, pools, appender)
     await log.appender.start()
-    yield made
+    return Office(log, clock, pools, appender)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from services.keeping import Office, office  # noqa: F401
+from services.keeping import Office
+from tallystick.query.model import Clause
 
 
 async def test_old_events_go_in_batches(office: Office) -> None:
@@ -29,3 +28,23 @@ async def test_whole_months_go_at_once(office: Office) -> None:
     assert (await office.present())[0] == 1212
     await office.log.check()
     assert (await office.proven()).facts["removed"] == 1212
+
+
+async def test_exports_after_a_purge_prove_themselves(office: Office) -> None:
+    """Whole, filtered and narrow exports hold hashes of what is gone, and the records that account for it."""
+    await office.age(512, days=40)
+    await office.age(600, days=400)
+    start = office.clock.at
+    await office.age(700)
+    assert await office.purge.run(office.log.organization_id) == 1112
+    whole = office.check(await office.exported())
+    assert (whole.verdict, whole.violated) == ("proven", [])
+    assert whole.facts["removed"] == 1112
+    some = office.check(await office.exported(only=(Clause("action", ("^login$",)),)))
+    assert (some.verdict, some.violated) == ("proven", [])
+    assert some.facts["removed"] == 1112
+    late = office.check(await office.exported(since=start))
+    assert (late.verdict, late.violated) == ("proven", [])
+    early = office.check(await office.exported(until=start.replace(year=start.year - 1)))
+    assert (early.verdict, early.violated) == ("proven", [])
+    assert early.facts["removed"] == 1112

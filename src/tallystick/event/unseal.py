@@ -120,6 +120,14 @@ def erase(opening: bytes, seed: bytes, paths: set[str]) -> tuple[bytes, bytes]:
     return _rejoined(values), canonical({path: base64url(salt) for path, salt in salts.items()})
 
 
+def withhold(opening: bytes, seed: bytes, *, but: frozenset[str]) -> tuple[bytes, bytes]:
+    """Return opening and seed that show nothing but the values at the paths `but`, and still prove them.
+
+    Raises Tampered when the stored row cannot be read.
+    """
+    return erase(opening, seed, set(_values(opening)) - but - {ERASED})
+
+
 def _values(opening: bytes) -> dict[str, bytes]:
     """Return the bytes of each value by path; raises Tampered unless `opening` is in canonical form."""
     values = {path: bytes(value) for path, value in read_values(opening).items()}

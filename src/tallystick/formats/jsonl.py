@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tallystick.errors import Tampered
@@ -14,18 +14,24 @@ from tallystick.verify.layout import (
     bare_line,
     full_line,
     header_line,
+    record_line,
     trailer_line,
 )
+from tallystick.verify.reseal import SEED_BYTES
 
 
 class ExportRow(NamedTuple):
-    """One position of a log: its leaf hash, and for an event in full the leaf, opening and seed as stored."""
+    """One position of a log: its leaf hash, and for an event in full the leaf, opening and seed as stored.
+
+    `removed` says that the event is gone.
+    """
 
     position: int
     leaf_hash: bytes
     leaf: bytes | None = None
     opening: bytes | None = None
     seed: bytes | None = None
+    removed: bool = False
 
 
 class JsonlWriter:
@@ -40,6 +46,8 @@ class JsonlWriter:
         self._first_line = header_line(header)
         self._position = header.start
         self._waiting: list[bytes] = []
+        self._waiting_removed = False
+        self.has_gaps = False  # whether something was removed or erased, for which records must account
         self._events = self._bare = 0
 
     def begin(self) -> bytes:
@@ -52,8 +60,10 @@ class JsonlWriter:
         for row in rows:
             self._expect(row.position)
             if row.leaf is None or row.opening is None or row.seed is None:
-                if len(self._waiting) == BARE_MAX:
+                if self._waiting and (len(self._waiting) == BARE_MAX or row.removed != self._waiting_removed):
                     lines.append(self._bare_line())
+                self._waiting_removed = row.removed
+                self.has_gaps = self.has_gaps or row.removed
                 self._waiting.append(row.leaf_hash)
             else:
                 if self._waiting:
@@ -61,9 +71,21 @@ class JsonlWriter:
                 lines.append(
                     full_line(row.position, self._header.organization, row.leaf, row.opening, row.seed)
                 )
+                self.has_gaps = self.has_gaps or len(row.seed) != SEED_BYTES
                 self._events += 1
             self._position += 1
         return b"".join(lines)
+
+    def record(self, row: ExportRow, proof: Sequence[bytes]) -> bytes:
+        """Return the line of a record that accounts for gaps, `proof` being its way to the root of the whole log.
+
+        Records come after the last position, in order; raises Tampered when the row is not there in full.
+        """
+        self._expect(self._header.end)
+        if row.leaf is None or row.opening is None or row.seed is None:
+            raise Tampered(f"the record at position {row.position} of the log is missing", rule="hole")
+        rest = self._bare_line() if self._waiting else b""
+        return rest + record_line(row.position, row.leaf, row.opening, row.seed, proof)
 
     def end(self) -> bytes:
         """Return what still waits and the last line; raises Tampered when positions are missing."""
@@ -83,4 +105,4 @@ class JsonlWriter:
     def _bare_line(self) -> bytes:
         hashes, self._waiting = self._waiting, []
         self._bare += len(hashes)
-        return bare_line(self._position - len(hashes), hashes)
+        return bare_line(self._position - len(hashes), hashes, removed=self._waiting_removed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tallystick.errors import NotFound
 from tallystick.event.moment import instant_text
+from tallystick.event.unseal import withhold
 from tallystick.formats.jsonl import ExportRow, JsonlWriter
 from tallystick.merkle.note import encode_base64
 from tallystick.merkle.range_proof import RangeProof, range_nodes
@@ -18,6 +19,7 @@ from tallystick.merkle.tile import reader_over, tiles_holding
 from tallystick.query.model import Query, filters_of
 from tallystick.query.parse import format
 from tallystick.services.export_rows import ExportRows
+from tallystick.services.log import inclusion_proof
 from tallystick.services.log_state import read_tiles
 from tallystick.services.narrow import narrow
 from tallystick.services.permissions import EXPORT
@@ -27,6 +29,8 @@ from tallystick.store import export as stored
 from tallystick.store import logs
 from tallystick.store.connect import Connection, Pool, transaction
 from tallystick.verify.layout import Header
+
+RECORDS_AT_ONCE = 16
 
 
 class Export:
@@ -53,7 +57,7 @@ class Export:
         ) as connection:
             header = await self._header(connection, principal.organization_id, wanted)
             selection = await stored.select(connection, principal.organization_id, wanted, None)
-        return self._lines(header, selection)
+        return self._lines(header, selection, tells_all=principal.sees_all)
 
     async def _header(self, connection: Connection, organization_id: UUID, query: Query) -> Header:
         head = await logs.head(connection, organization_id)
@@ -78,7 +82,9 @@ class Export:
             right=tuple(map(encode_base64, proof.right)),
         )
 
-    async def _lines(self, header: Header, selection: stored.Selection) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, header: Header, selection: stored.Selection, *, tells_all: bool
+    ) -> AsyncIterator[bytes]:
         writer = JsonlWriter(header)
         yield writer.begin()
         rows = ExportRows(self._pool, selection, header.start, header.end)
@@ -86,7 +92,33 @@ class Export:
             async for piece in pieces:
                 if lines := writer.rows(ExportRow(*row) for row in piece):
                     yield lines
+        if writer.has_gaps and (header.filter or (header.start, header.end) != (0, header.size)):
+            async with aclosing(self._records(header, selection.organization_id, tells_all)) as records:
+                async for row, proof in records:
+                    yield writer.record(row, proof)
         yield writer.end()
+
+    async def _records(
+        self, header: Header, organization_id: UUID, tells_all: bool
+    ) -> AsyncGenerator[tuple[ExportRow, list[bytes]]]:
+        """Yield the records that account for what is gone of the range, each with its inclusion proof.
+
+        Of who does not see the whole log, everything is withheld but what verifiers compute with: who removed what and
+        why may concern what is not shown.
+        """
+        places = await stored.records_within(
+            self._pool, organization_id, header.start, header.end, header.size
+        )
+        for at in range(0, len(places), RECORDS_AT_ONCE):
+            for row in await stored.rows_at(self._pool, organization_id, places[at : at + RECORDS_AT_ONCE]):
+                assert row.opening is not None
+                assert row.seed is not None
+                if not tells_all:
+                    opening, seed = withhold(row.opening, row.seed, but=frozenset({"metadata"}))
+                    row = row._replace(opening=opening, seed=seed)
+                async with transaction(self._pool, reading=True, organization=organization_id) as connection:
+                    proof = await inclusion_proof(connection, organization_id, row.position, header.size)
+                yield ExportRow(*row), proof
 
 
 async def range_proof(

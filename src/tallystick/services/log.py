@@ -107,7 +107,7 @@ class Log:
         async with transaction(self._pool, reading=True, organization=organization_id) as connection:
             head = await self._head(connection, organization_id)
             wanted = _size_within(head.size, size)
-            hashes = await _inclusion(connection, organization_id, position, wanted)
+            hashes = await inclusion_proof(connection, organization_id, position, wanted)
         return InclusionProof(position, wanted, hashes, head.note)
 
     async def consistency(self, organization_id: UUID, old: int, new: int | None = None) -> ConsistencyProof:
@@ -130,7 +130,10 @@ class Log:
         return head
 
 
-async def _inclusion(connection: Connection, organization_id: UUID, position: int, size: int) -> list[bytes]:
+async def inclusion_proof(
+    connection: Connection, organization_id: UUID, position: int, size: int
+) -> list[bytes]:
+    """Return the hashes from the leaf at `position` to the root of the log of `size` events."""
     groups = inclusion_nodes(position, size)
     tiles = await read_tiles(connection, organization_id, tiles_holding(groups, size))
     return fold_groups(groups, reader_over(size, tiles))

@@ -181,7 +181,9 @@ class Read:
             return
         found = await rows.feed(self._reader, principal.organization_id, position - 1, 1)
         seen = sight(principal)
-        if not any(seen(render(row.leaf, row.opening, row.position)) for row in found):
+        if not any(
+            seen(render(row.leaf, row.opening, row.position)) for row in found.rows if row.position == position
+        ):
             raise NotFound("There is no event at this position in this organization.")
 
     async def feed(self, principal: Principal, after: int, limit: int) -> list[dict[str, Any]]:
@@ -194,12 +196,13 @@ class Read:
     async def feed_page(self, principal: Principal, after: int, limit: int) -> FeedPage:
         """Return what `feed` does, with the last position read; ask for what is beyond it next time."""
         found = await rows.feed(self._reader, principal.organization_id, after, min(limit, FEED_LIMIT_MAX))
-        last = found[-1].position if found else after
         seen = sight(principal)
         events = [
-            render(row.leaf, row.opening, row.position) for row in found if reaches(principal, row.workspace)
+            render(row.leaf, row.opening, row.position)
+            for row in found.rows
+            if reaches(principal, row.workspace)
         ]
-        return FeedPage(events=[event for event in events if seen(event)], last=last)
+        return FeedPage(events=[event for event in events if seen(event)], last=found.last)
 
     async def follow(self, principal: Principal, query: Query, after: int, limit: int) -> FeedPage:
         """Return those of the next `limit` events beyond `after` that match: the search's meaning, the feed's order."""

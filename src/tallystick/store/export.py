@@ -21,6 +21,7 @@ from tallystick.store.conditions import (
     read_people,
 )
 from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.keeping import fetch, hashes_within, missing, removed_within
 from tallystick.store.months import FOREVER, NEVER, next_month
 from tallystick.store.queries import load
 from tallystick.store.rows import SETTINGS, plan_mode
@@ -36,13 +37,14 @@ _CHUNK = assemble({**load("search"), **_SQL}, "chunk")
 
 
 class Position(NamedTuple):
-    """One position of a log; leaf, opening and seed are None where the row does not match."""
+    """One position of a log; leaf, opening and seed are None where the row does not match, or was `removed`."""
 
     position: int
     leaf_hash: bytes
     leaf: bytes | None
     opening: bytes | None
     seed: bytes | None
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,19 @@ async def span(
 ) -> tuple[int, int]:
     """Return the shortest range of positions below `size` that holds every event of a time range.
 
+    What was removed of its months belongs to it too: whoever asks for a time learns that something is gone of it.
     Month by month, so that no statement reads more than one partition's index.
     """
     if since is None and until is None:
         return 0, size
     first, end = size, 0
-    for month, first_position in await connection.fetch(_SQL["months"], organization_id):
+    months = await connection.fetch(_SQL["months"], organization_id)
+    for at, (month, first_position) in enumerate(months):
+        after = min(size, months[at + 1][1]) if at + 1 < len(months) else size
+        if (since is None or next_month(month) > since) and (until is None or month < until):
+            removed = await removed_within(connection, organization_id, first_position, after)
+            if removed:
+                first, end = min(first, removed.ranges[0][0]), max(end, removed.end)
         if first_position < size:
             found = await connection.fetchrow(
                 _SQL["span"],
@@ -95,7 +104,7 @@ async def chunk(
 ) -> list[Position]:
     """Return rows from position `first` on in order, below `end`: at most `rows_max`, and 1 MiB of full rows.
 
-    One row comes always, however large.
+    One row comes always, however large. In place of removed rows come their hashes; raises Tampered at a hole.
     """
     conditions, query = selection.conditions, selection.query
     arguments = {
@@ -110,11 +119,43 @@ async def chunk(
     }
     async with transaction(pool, reading=True, organization=selection.organization_id) as connection:
         await connection.execute(f"{SETTINGS}; SET LOCAL plan_cache_mode = {plan_mode(conditions)}")
-        rows = await connection.fetch(_CHUNK.text, *_CHUNK.arguments(arguments))
+        found = await connection.fetch(_CHUNK.text, *_CHUNK.arguments(arguments))
+        rows = [Position(*row) for row in found]
+        reached = rows[-1].position + 1 if rows else arguments["end"]
+        return await _with_removed(connection, selection.organization_id, rows, first, reached)
+
+
+async def _with_removed(
+    connection: Connection, organization_id: UUID, rows: list[Position], first: int, end: int
+) -> list[Position]:
+    """Return `rows` with the hashes of what was removed of [first, end) between them."""
+    removed = await missing(connection, organization_id, [row.position for row in rows], first, end)
+    if not removed:
+        return rows
+    hashes = await hashes_within(connection, organization_id, first, end)
+    gone = [Position(at, hashes[at], None, None, None, True) for at in removed]
+    return sorted([*rows, *gone], key=lambda row: row.position)
+
+
+async def rows_at(pool: Pool, organization_id: UUID, positions: Sequence[int]) -> list[Position]:
+    """Return the rows at some positions, in order, in full."""
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
+        rows = await fetch(connection, "rows_at", organization=organization_id, positions=list(positions))
     return [Position(*row) for row in rows]
+
+
+async def records_within(pool: Pool, organization_id: UUID, first: int, end: int, size: int) -> list[int]:
+    """Return where, below `size`, the records stand that account for what is gone of [first, end)."""
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
+        rows = await fetch(connection, "records_within", organization=organization_id, first=first, end=end)
+    return [row["position"] for row in rows if row["position"] < size]
+
+
+def _size(row: Position) -> int:
+    return 0 if row.leaf is None else len(row.leaf) + len(row.opening or b"")
 
 
 def rows_that_fit(rows: Sequence[Position]) -> int:
     """Return how many rows like these to ask for next, so that few are read that a chunk has no room for."""
-    held = sum(len(row.leaf) + len(row.opening or b"") for row in rows if row.leaf is not None)
+    held = sum(map(_size, rows))
     return min(CHUNK_ROWS, max(CHUNK_ROWS_LEAST, CHUNK_BYTES * len(rows) // max(1, held)))

@@ -8,9 +8,10 @@ from uuid import UUID
 from tallystick.query.model import Query
 from tallystick.store.conditions import conditions_of, read_dictionary
 from tallystick.store.connect import Pool, transaction
+from tallystick.store.keeping import first_present, missing
 from tallystick.store.months import FOREVER, NEVER
 from tallystick.store.queries import load
-from tallystick.store.read import check_dense, months_of
+from tallystick.store.read import months_of
 from tallystick.store.rows import SETTINGS
 from tallystick.store.statement import assemble
 
@@ -56,7 +57,9 @@ async def follow(
             "received_to": received_to,
         }
         rows = await connection.fetch(_FOLLOW.text, *_FOLLOW.arguments(arguments))
-    check_dense([row["position"] for row in rows], first, end)
+        await missing(connection, organization_id, [row["position"] for row in rows], first, end)
+        if not rows:
+            end = await first_present(connection, organization_id, end, dictionary.size)
     return Stretch(
         [Followed(row["position"], row["leaf"], row["opening"]) for row in rows if row["hit"]], end - 1
     )

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-from tallystick.errors import Misconfigured
+from tallystick.errors import Misconfigured, Tampered
 from tallystick.merkle.tree import HASH_BYTES
 from tallystick.store.connect import EVERY, Connection, Pool, transaction
 from tallystick.store.months import FOREVER, NEVER, next_month
@@ -24,6 +24,7 @@ from tallystick.verify.records import RECORDS
 
 KEEPER = "tallystick_keeper"
 TILE = 256
+STRETCH = 1 << 20
 IDS_AT_ONCE = 20_000
 
 Kind = Literal["retention", "erasure", "fields"]
@@ -315,6 +316,33 @@ async def removed_within(connection: Connection, organization_id: UUID, first: i
     """Return which positions of [first, end) are gone by a removal on record."""
     rows = await fetch(connection, "removed_within", organization=organization_id, first=first, end=end)
     return Positions((row["first"], row["end"]) for row in rows)
+
+
+async def missing(
+    connection: Connection, organization_id: UUID, present: Sequence[int], first: int, end: int
+) -> Positions:
+    """Return what of [first, end) is not in `present`, all of it removed on record; raises Tampered otherwise."""
+    if len(present) == end - first and (not present or (present[0], present[-1]) == (first, end - 1)):
+        return Positions()
+    lacking = Positions([(first, end)]) - Positions.of(present)
+    holes = lacking - await removed_within(connection, organization_id, first, end)
+    if holes:
+        raise Tampered(
+            f"The event at position {holes.ranges[0][0]} is missing from the log, though the log counts beyond it and no "
+            "record says that it was removed. Stop relying on this database, keep it as it is, and run: tallystick doctor",
+            rule="hole",
+        )
+    return lacking
+
+
+async def first_present(connection: Connection, organization_id: UUID, first: int, end: int) -> int:
+    """Return the first position of [first, end) whose event was not removed, `end` when all were."""
+    while first < end:
+        removed = await removed_within(connection, organization_id, first, min(end, first + STRETCH))
+        if first not in removed:
+            return first
+        first = removed.within(first, end).ranges[0][1]
+    return end
 
 
 async def hashes_within(

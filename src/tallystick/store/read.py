@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from tallystick.errors import Tampered
 from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.keeping import first_present, missing
 from tallystick.store.months import FOREVER, NEVER
 from tallystick.store.queries import load
 
@@ -37,22 +36,32 @@ async def event(pool: Pool, organization_id: UUID, event_id: UUID) -> Row | None
     return None if row is None else Row(*row)
 
 
-async def feed(pool: Pool, organization_id: UUID, after: int, limit: int) -> list[Row]:
-    """Return up to `limit` rows beyond position `after`, in order and without a gap.
+class Piece(NamedTuple):
+    """The rows of a piece of the log that were not removed, and the last position of the piece."""
 
-    Raises Tampered when a position below the log's size is missing: that is an alarm, not the end of a page.
+    rows: list[Row]
+    last: int
+
+
+async def feed(pool: Pool, organization_id: UUID, after: int, limit: int) -> Piece:
+    """Return the next `limit` positions beyond `after`, in order; where they begin with removed events, what follows.
+
+    Raises Tampered when a position below the log's size is missing and no record says that it was removed: that is an
+    alarm, not the end of a page.
     """
     async with transaction(pool, reading=True, organization=organization_id) as connection:
         stands_at = await connection.fetchval(_SQL["size"], organization_id) or 0
-        first, end = after + 1, min(after + 1 + limit, stands_at)
-        if first >= end:
-            return []
-        received = await months_of(connection, organization_id, first, end)
-        rows = [
-            Row(*row) for row in await connection.fetch(_SQL["feed"], organization_id, first, end, *received)
-        ]
-    check_dense([row.position for row in rows], first, end)
-    return rows
+        first = after + 1
+        while first < stands_at:
+            end = min(first + limit, stands_at)
+            received = await months_of(connection, organization_id, first, end)
+            found = await connection.fetch(_SQL["feed"], organization_id, first, end, *received)
+            rows = [Row(*row) for row in found]
+            await missing(connection, organization_id, [row.position for row in rows], first, end)
+            if rows:
+                return Piece(rows, end - 1)
+            first = await first_present(connection, organization_id, end, stands_at)
+        return Piece([], max(after, stands_at - 1))
 
 
 async def months_of(
@@ -66,19 +75,3 @@ async def months_of(
         None,
     )
     return received_from or NEVER, received_to or FOREVER
-
-
-def check_dense(positions: Sequence[int], first: int, end: int) -> None:
-    """Raise Tampered unless `positions` are exactly `first` to `end` - 1: a hole is an alarm, not an end."""
-    for expected, position in enumerate(positions, first):
-        if position != expected:
-            raise _hole(expected)
-    if first + len(positions) < end:
-        raise _hole(first + len(positions))
-
-
-def _hole(position: int) -> Tampered:
-    return Tampered(
-        f"The event at position {position} is missing from the log, though the log counts beyond it. Stop relying on "
-        "this database, keep it as it is, and run: tallystick doctor"
-    )

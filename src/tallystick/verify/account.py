@@ -52,8 +52,11 @@ class Account:
         """Note an event that lacks the values at `paths`."""
         _extend(self._erased.setdefault(tuple(sorted(paths)), []), position, position + 1)
 
-    def settle(self, start: int, end: int, *, whole: bool) -> None:
-        """Compare it all, for positions [start, end); `whole` tells that every event there is at hand in full."""
+    def settle(self, start: int, end: int, *, whole: bool, complete: bool) -> None:
+        """Compare it all, for positions [start, end).
+
+        `whole` tells that every event there is at hand in full, `complete` that these are all there are.
+        """
         gone = Positions(self._gone)
         policies = _Policies()
         holds = _Holds()
@@ -83,7 +86,7 @@ class Account:
         self._compare_fields(
             {path: union(found) for path, found in fields.items()}, gone, start, end, whole=whole
         )
-        self._conclude(gone, holds, whole=whole)
+        self._conclude(gone, holds, complete=complete)
 
     def _violate(self, kind: str, position: int, message: str) -> None:
         self._report.violate(kind, f"position {position}", message)
@@ -203,7 +206,7 @@ class Account:
                         "not_erased", first, f"{after - first} events have a value that a record says is gone"
                     )
 
-    def _conclude(self, gone: Positions, holds: _Holds, *, whole: bool) -> None:
+    def _conclude(self, gone: Positions, holds: _Holds, *, complete: bool) -> None:
         report = self._report
         erased = union(Positions(ranges) for ranges in self._erased.values())
         if gone:
@@ -228,7 +231,7 @@ class Account:
             )
         if holds.unlisted:
             self._say_once("that nothing was taken which a hold was for that covers too many events to list")
-        if not whole:
+        if not complete:
             self._say_once(
                 "that no other policy or hold stood against it: only a whole log shows all of them"
             )

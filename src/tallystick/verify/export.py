@@ -11,21 +11,29 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from tallystick.errors import Refused, Tampered
-from tallystick.event.leaf import Leaf
+from tallystick.errors import AuditError, Refused, Tampered
+from tallystick.event.leaf import ERASED, Leaf, read_leaf
+from tallystick.event.unseal import unseal
+from tallystick.merkle.note import decode_base64
+from tallystick.merkle.proof import verify_inclusion
+from tallystick.merkle.tree import leaf_hash as hash_of_leaf
+from tallystick.verify.account import Account
 from tallystick.verify.known import Kept, Keys, compare, note_trust
 from tallystick.verify.layout import (
     LINE_BYTES_MAX,
+    RECORD_START,
     TRAILER_START,
     Line,
     Trailer,
     bare_line,
     read_bare,
+    read_record_line,
     read_trailer,
 )
 from tallystick.verify.lines import whole_lines
 from tallystick.verify.opened import Opened, open_export
 from tallystick.verify.quick import Block, Source, check_block
+from tallystick.verify.records import is_record, read_record
 from tallystick.verify.report import Report, quoted
 from tallystick.verify.row import check_full_line
 
@@ -100,7 +108,9 @@ class _ExportCheck:
         self._trailer: Trailer | None = None
         self._line_number = 1
         self._position = opened.header.start
-        self._events = self._bare = 0
+        self._events = self._bare = self._removed = 0
+        self._last_record = -1
+        self._account = Account(report, opened.trusted, opened.header.origin)
         self._received_at = ""
         self._lost = False  # a leaf hash could not be had, so the root cannot come out right
 
@@ -148,6 +158,8 @@ class _ExportCheck:
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             if raw.startswith(TRAILER_START):
                 self._end(raw)
+            elif raw.startswith(RECORD_START):
+                self._take_record(raw)
             else:
                 self._violate("line", f"it cannot be read: {error}")
                 self._lost = True
@@ -159,13 +171,51 @@ class _ExportCheck:
             leaf_hashes.append(leaf_hash)
             if wrong is not None or leaf.origin != self._origin or leaf.received_at < self._received_at:
                 self._complain(line, leaf, wrong)
-            if line.seed.__class__ is dict:
-                self._violate(
-                    "erased", f"position {line.position}: values are missing, and no record says why"
-                )
+            self._enter(line, leaf, wrong)
             self._received_at = leaf.received_at
             self._events += 1
             self._position += 1
+
+    def _enter(self, line: Line, leaf: Leaf, wrong: Tampered | None) -> None:
+        """Note what of an event was erased, and what it says of the log's own keeping."""
+        opening: Any = line.opening
+        if line.seed.__class__ is dict and opening is not UNSET:
+            gone = {} if wrong is not None else msgspec.json.decode(opening.get(ERASED, b"{}"))
+            self._account.erased(line.position, gone)
+        if wrong is None and is_record(leaf.action, leaf.stream, leaf.source):
+            try:
+                recorded = read_record(line.position, leaf, msgspec.json.encode(opening))
+            except Tampered as error:
+                self._violate(error.rule, f"position {line.position}: {error}")
+            else:
+                if recorded is not None:
+                    self._account.add(recorded)
+
+    def _take_record(self, raw: bytes) -> None:
+        """Take the line of a record that stands outside the range, or does not match the filter."""
+        checkpoint = self._opened.checkpoint
+        try:
+            line = read_record_line(raw)
+            if self._position != self._header.end or line.record <= self._last_record:
+                raise Refused("records come last, in order, each once", rule="line")
+            self._last_record = line.record
+            seed, stored, opening = line.seed, bytes(line.leaf), bytes(line.opening)
+            unseal(stored, opening, bytes.fromhex(seed) if isinstance(seed, str) else bytes(seed))
+            leaf = read_leaf(stored)
+            if leaf.origin != self._origin:
+                raise Tampered("it is of another log", rule="origin")
+            if checkpoint is not None:
+                hashes = [decode_base64(one) or b"" for one in line.proof]
+                verify_inclusion(
+                    line.record, self._header.size, hash_of_leaf(stored), hashes, checkpoint.root
+                )
+            recorded = read_record(line.record, leaf, opening)
+        except (AuditError, ValueError) as error:
+            rule = error.rule if isinstance(error, AuditError) else "record"
+            self._violate(rule, f"a record does not hold what it says: {error}")
+            return
+        if recorded is not None and checkpoint is not None:
+            self._account.add(recorded)
 
     def _complain(self, line: Line, leaf: Leaf, wrong: Tampered | None) -> None:
         where = f"position {line.position}"
@@ -178,9 +228,13 @@ class _ExportCheck:
 
     def _hashes(self, raw: bytes, line: Line) -> tuple[bytes, ...]:
         hashes = read_bare(line)
-        if bare_line(line.position, hashes) != raw + b"\n":
+        removed = line.removed is True
+        if bare_line(line.position, hashes, removed=removed) != raw + b"\n":
             self._violate("line", "it is not spelled as Tallystick spells it")
-        if not self._header.filter:
+        if removed:
+            self._account.removed(line.position, len(hashes))
+            self._removed += len(hashes)
+        elif not self._header.filter:
             self._violate(
                 "hole",
                 f"position {line.position}: {len(hashes)} events are missing and no record says they were removed",
@@ -222,17 +276,28 @@ class _ExportCheck:
                 "truncated", "the end", f"it ends at position {self._position}, not at {header.end}"
             )
         elif not self._lost:
+            self._settle()
             self._close()
         report.facts |= {"events": self._events, "bare hashes": self._bare}
         note_trust(self._opened.trusted, report, self._opened.known)
-        if self._bare:
+        if unmatched := self._bare - self._removed:
             report.not_proven.append(
-                f"that none of the {self._bare} events here only by their hashes matches the filter {quoted(header.filter)}"
+                f"that none of the {unmatched} events here only by their hashes matches the filter {quoted(header.filter)}"
             )
         if header.start or header.end < header.size:
             report.not_proven.append(
                 f"anything about the events before {header.start} and from {header.end} on but that they exist"
             )
+
+    def _settle(self) -> None:
+        header = self._header
+        is_whole = not header.filter
+        self._account.settle(
+            header.start,
+            header.end,
+            whole=is_whole,
+            complete=is_whole and (header.start, header.end) == (0, header.size),
+        )
 
     def _close(self) -> None:
         report, header, history = self._report, self._header, self._opened.history

@@ -26,6 +26,7 @@ BARE_MAX: Final = 256
 LINE_BYTES_MAX: Final = 4 << 20
 HEADER_START: Final = b'{"format":"tallystick-export","version":'
 TRAILER_START: Final = b'{"events":'
+RECORD_START: Final = b'{"record":'
 
 
 class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +72,7 @@ class Line(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     seed: str | dict[str, str] | UnsetType = UNSET
     leaf: Leaf | UnsetType = UNSET
     count: int | UnsetType = UNSET
+    removed: bool | UnsetType = UNSET
     leaf_hashes: str | UnsetType = UNSET
 
 
@@ -87,6 +89,16 @@ class FullLine(Struct, gc=False):
     leaf: Leaf | Raw
 
 
+class RecordLine(Struct, forbid_unknown_fields=True, gc=False):
+    """A record that accounts for what is gone, where an export does not hold it as an event of its own."""
+
+    record: int
+    opening: Raw
+    seed: str | Raw
+    proof: tuple[str, ...]
+    leaf: Raw
+
+
 LEAF_KEY: Final = b',"leaf":{'
 LEAF_AT: Final = len(LEAF_KEY) - 1
 
@@ -99,6 +111,7 @@ def leaf_of(line: bytes) -> bytes:
 _encode = msgspec.json.Encoder().encode
 _header = msgspec.json.Decoder(Header)
 _trailer = msgspec.json.Decoder(Trailer)
+_record = msgspec.json.Decoder(RecordLine)
 
 
 def header_line(header: Header) -> bytes:
@@ -127,10 +140,41 @@ def full_line(position: int, organization: str, leaf: bytes, opening: bytes, see
     return _encode(FullLine(position, event, Raw(opening), shown, Raw(leaf))) + b"\n"
 
 
-def bare_line(position: int, leaf_hashes: Sequence[bytes]) -> bytes:
-    """Return the line of 1 to 256 consecutive leaf hashes, the first of them at `position`."""
+def bare_line(position: int, leaf_hashes: Sequence[bytes], *, removed: bool = False) -> bytes:
+    """Return the line of a run of bare leaf hashes, 1 to 256 of them; `removed` says that the events are gone."""
     joined = encode_base64(b"".join(leaf_hashes)).encode()
-    return b'{"position":%d,"count":%d,"leaf_hashes":"%b"}\n' % (position, len(leaf_hashes), joined)
+    mark = b',"removed":true' if removed else b""
+    return b'{"position":%d,"count":%d%b,"leaf_hashes":"%b"}\n' % (position, len(leaf_hashes), mark, joined)
+
+
+def record_line(position: int, leaf: bytes, opening: bytes, seed: bytes, proof: Sequence[bytes]) -> bytes:
+    """Return the line of a record that accounts for what is gone, with its inclusion proof, from leaf to root.
+
+    `opening` and `seed` may withhold values, as erasure would have them; the record itself is in `metadata`.
+    """
+    return (
+        _encode(
+            RecordLine(
+                position,
+                Raw(opening),
+                seed.hex() if len(seed) == SEED_BYTES else Raw(seed),
+                tuple(map(encode_base64, proof)),
+                Raw(leaf),
+            )
+        )
+        + b"\n"
+    )
+
+
+def read_record_line(raw: bytes) -> RecordLine:
+    """Read the line of a record; raises Refused when it is not one, or not spelled as Tallystick spells it."""
+    try:
+        line = _record.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Refused(f"the line of a record cannot be read: {error}", rule="line") from None
+    if _encode(line) != raw:
+        raise Refused("the line of a record is not spelled as Tallystick spells it", rule="line")
+    return line
 
 
 def read_header(line: bytes) -> Header:

@@ -154,7 +154,7 @@ class LogCheck:
         self._counts.finish(self._tree.months)
         for first, end in tables.removed.ranges:
             self._account.removed(first, end - first)
-        self._account.settle(0, tables.size, whole=True)
+        self._account.settle(0, tables.size, whole=True, complete=True)
         self._compare_checkpoints()
         self._conclude()
         return report

@@ -18,6 +18,7 @@ from tallystick.errors import Refused, Tampered
 from tallystick.event.leaf import VERSION
 from tallystick.verify.layout import LEAF_AT, LEAF_KEY, FullLine, Line, bare_line, read_bare
 from tallystick.verify.readable import readable
+from tallystick.verify.records import RECORDS
 from tallystick.verify.reseal import sealed_digest, seed_of
 
 PART_BYTES: Final = 1 << 16
@@ -110,7 +111,7 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
             leaf_hashes += hashes
             position += len(hashes)
             continue
-        if leaf.origin != origin or leaf.received_at < last or leaf.v != VERSION:
+        if leaf.origin != origin or leaf.received_at < last or leaf.v != VERSION or leaf.action in RECORDS:
             return None
         again = _encode(
             FullLine(position, readable(leaf, opening, position, organization), opening, seed, leaf)

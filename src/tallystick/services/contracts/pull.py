@@ -109,10 +109,9 @@ class Pull:
             asked = Query(order="oldest", cursor=cursor)
             after = read_cursor(asked, scope=scope, key=self._cursor_key).position
         read = await log_rows.feed(self._reader, principal.organization_id, after, limit)
-        last = read[-1].position if read else after
-        pulled = [_pulled_row(row) for row in read if reaches(principal, row.workspace)]
+        pulled = [_pulled_row(row) for row in read.rows if reaches(principal, row.workspace)]
         seen = sight(principal)
-        place = Place(EPOCH, last, 0)
+        place = Place(EPOCH, read.last, 0)
         return [one for one in pulled if seen(one.event)], write_cursor(
             place, Query(order="oldest"), scope=scope, key=self._cursor_key
         )

@@ -19,7 +19,8 @@ SELECT c.position, c.leaf_hash, c.leaf, c.opening, c.seed FROM (
         CASE WHEN f.is_full THEN a.opening END AS opening,
         CASE WHEN f.is_full THEN a.seed END AS seed,
         sum(CASE WHEN f.is_full THEN octet_length(a.leaf) + octet_length(a.opening) ELSE 0 END)
-            OVER (ORDER BY a.position ROWS UNBOUNDED PRECEDING) AS bytes
+            OVER (ORDER BY a.position ROWS UNBOUNDED PRECEDING) AS bytes,
+        row_number() OVER (ORDER BY a.position) AS place
     FROM audit_logs a, LATERAL (
         SELECT NOT :nothing::boolean AND a.occurred_at >= :since AND a.occurred_at < :until
             AND coalesce({matching}, false) AS is_full OFFSET 0
@@ -30,5 +31,5 @@ SELECT c.position, c.leaf_hash, c.leaf, c.opening, c.seed FROM (
         AND a.received_at < coalesce((SELECT min(m.month) FROM log_months m
             WHERE m.organization_id = :organization AND m.first_position >= :end), 'infinity')
     ORDER BY a.position
-) c WHERE c.bytes <= :bytes_max OR c.position = :first
+) c WHERE c.bytes <= :bytes_max OR c.place = 1
 ORDER BY c.position
