@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import Any
 
+import httpx2  # noqa: F401  (loaded before the clock starts: an application that is killed has run for a while)
+
 import tallystick
 from tallystick.client import delivery as delivering
 from tallystick.client import transport as transporting

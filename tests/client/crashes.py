@@ -173,7 +173,6 @@ def crash(
             if run % 20 == 19:
                 say(f"{run + 1} of {runs} runs, {between.answers_lost} answers lost")
         between.down = False
-        between.trouble = 0.0
         outcome.dead = _drain(folder, address, key, mutant)
     outcome.answers_lost, outcome.refused = between.answers_lost, between.refused
     _read_journal(folder / "journal", outcome)
@@ -204,7 +203,7 @@ def _run_once(
     app = _start(folder, address, key, str(first), str(number), str(threads), profile, policy, mutant)
     assert app.stdout is not None
     assert app.stdout.readline() == b"ready\n"
-    time.sleep(chance.random() ** 2 * 0.5)
+    time.sleep(chance.random() ** 2 * 0.7)
     app.kill()
     killed = app.wait() != 0
     app.stdout.close()

@@ -32,7 +32,7 @@ def test_nothing_is_lost_by_kills_and_a_bad_network(own_server: Server, tmp_path
 def test_the_harness_notices(own_server: Server, tmp_path: Path, mutant: str) -> None:
     """A harness that a broken SDK passes would prove nothing."""
     outcome = crash(
-        8,
+        10,
         own_server.url,
         own_server.write_key,
         own_server.admin_key,

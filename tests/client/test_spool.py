@@ -224,3 +224,23 @@ def test_a_seq_used_again_deletes_nobody_else(path: Path) -> None:
     spool.put("new", b"n")
     spool.settle(old)
     assert [row.id for row in spool.batch(1, 99)] == ["new"]
+
+
+def test_dropping_the_news_of_a_loss_forgets_no_loss(path: Path) -> None:
+    """An event that tells of a hundred lost ones must not be dropped as if it were one."""
+    spool = spool_at(path, bytes_max=SMALL, when_full="drop_oldest")
+    told: dict[str, int] = {}
+
+    def tell(gap: Any) -> bytes:
+        told[gap.id] = gap.lost
+        return b"x" * 300
+
+    for number in range(1_500):
+        spool.put(f"{number}", b"x" * 4_000)
+        if number % 100 == 99:
+            spool.record_gaps(tell)
+    spool.record_gaps(tell)
+    waiting = [row.id for row in spool.batch(10_000, 10**9)]
+    events = [id for id in waiting if id not in told]
+    assert len(events) + sum(told[id] for id in waiting if id in told) == 1_500
+    assert counts(spool).lost == 1_500 - len(events)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -19,7 +19,7 @@ PLACES: Final = frozenset({"ip", "user_agent", "request_id", "session_id", "trac
 class Bound(Struct, frozen=True):
     """What holds for every event until something else is bound; `places` are parts of an event's context."""
 
-    actor: Actor | None = None
+    actor: Actor | Callable[[], Actor] | None = None  # a function is asked when something is recorded
     on_behalf_of: Actor | None = None
     workspace: str | None = None
     stream: str | None = None
@@ -34,7 +34,7 @@ current = _bound.get
 
 def extended(
     *,
-    actor: Actor | None = None,
+    actor: Actor | Callable[[], Actor] | None = None,
     on_behalf_of: Actor | None = None,
     workspace: str | None = None,
     stream: str | None = None,

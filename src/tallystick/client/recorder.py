@@ -88,7 +88,7 @@ class Recorder:
             if id is not None
             else str(uuid7(int(moment.timestamp() * 1000), self._random(_RANDOM_BYTES)))
         )
-        who = actor or bound.actor
+        who = actor or (bound.actor() if callable(bound.actor) else bound.actor)
         if who is None:
             raise Refused(
                 "nobody acts: give actor=, or bind one with audit.context(actor=…)",

@@ -147,8 +147,12 @@ class Sender:
             return POLL_SECONDS
         if not hurry and not self._failures:
             self._gather()
-        self._record_gaps()
+        if not self._failures:  # one event for all that is lost in an outage, not one for each attempt
+            self._record_gaps()
         rows = self._spool.batch(self._batch_events, BATCH_BYTES, without=self._answered)
+        if not rows and self._failures:
+            self._record_gaps()
+            rows = self._spool.batch(self._batch_events, BATCH_BYTES, without=self._answered)
         if not rows:
             self._retry_settling()
             return POLL_SECONDS if self._answered else 0.0

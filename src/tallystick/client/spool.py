@@ -247,13 +247,17 @@ class Spool:
 
     def _drop_oldest(self) -> int:
         with self.file.in_reserve(), self.file.transaction() as connection:
-            dropped = connection.execute(
-                "DELETE FROM waiting WHERE seq IN (SELECT seq FROM waiting WHERE seq > coalesce("
-                "(SELECT value FROM counter WHERE name = 'in_flight'), 0) ORDER BY seq LIMIT ?)",
+            oldest = connection.execute(
+                "SELECT seq, lost FROM waiting WHERE (lost IS NULL OR lost > 0) AND seq > coalesce("
+                "(SELECT value FROM counter WHERE name = 'in_flight'), 0) ORDER BY seq LIMIT ?",
                 (_DROP_AT_ONCE,),
-            ).rowcount
+            ).fetchall()
+            dropped = len(oldest)
             if dropped:
-                self.count_lost(connection, "spool_full", dropped)
+                connection.executemany("DELETE FROM waiting WHERE seq = ?", [(seq,) for seq, _ in oldest])
+                # With an event that tells of lost ones goes what it tells: that many are lost untold again.
+                events = sum(lost is None for _, lost in oldest)
+                self.count_lost(connection, "spool_full", events, told=sum(lost or 0 for _, lost in oldest))
             return dropped
 
     def lose(self, reason: str, number: int) -> None:
@@ -280,16 +284,20 @@ class Spool:
             return False
         return True
 
-    def count_lost(self, connection: sqlite3.Connection, reason: str, number: int) -> None:
-        """Add to the count of lost events within a transaction of the caller's."""
+    def count_lost(self, connection: sqlite3.Connection, reason: str, number: int, *, told: int = 0) -> None:
+        """Add to the count of lost events within a transaction of the caller's.
+
+        `told` were counted before, in an event that is gone too; they are to be told of again.
+        """
         now = self._now_ms()
+        untold = number + told
         known = connection.execute(
             "UPDATE gap SET lost = lost + ?, last_at = ? WHERE reason = ? AND (lost > 0) = (? > 0)",
-            (number, now, reason, number),
+            (untold, now, reason, untold),
         ).rowcount
         if not known:
             connection.execute(
-                "INSERT INTO gap VALUES (?, ?, ?, ?, ?)", (self._new_id(), reason, number, now, now)
+                "INSERT INTO gap VALUES (?, ?, ?, ?, ?)", (self._new_id(), reason, untold, now, now)
             )
         count(connection, "lost", number)
 
@@ -306,7 +314,10 @@ class Spool:
             ).fetchall()
             for gap in (Gap(*row) for row in rows):
                 with self.file.in_reserve(), self.file.transaction() as connection:
-                    connection.execute(_INSERT, (gap.id, self._now_ms(), make(gap)))
+                    connection.execute(
+                        "INSERT INTO waiting (id, at, event, lost) VALUES (?, ?, ?, ?)",
+                        (gap.id, self._now_ms(), make(gap), gap.lost),
+                    )
                     connection.execute("DELETE FROM gap WHERE id = ?", (gap.id,))
             return len(rows)
 

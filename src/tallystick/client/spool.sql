@@ -5,7 +5,8 @@ CREATE TABLE IF NOT EXISTS waiting (
     seq INTEGER PRIMARY KEY,   -- may be used again once a row is gone, so rows are deleted by seq and id
     id TEXT NOT NULL,
     at INTEGER NOT NULL,       -- milliseconds, for the age that is shown
-    event BLOB NOT NULL
+    event BLOB NOT NULL,
+    lost INTEGER               -- of an event that tells of lost ones, how many; so that dropping it forgets none
 );
 
 -- Events the server will never take; a human looks at them, nothing deletes them by itself.
