@@ -288,6 +288,8 @@ class Runtime:
             checks=self.checks,
             projects=self.projects,
             saved_views=self.saved_views,
+            directory=self.office.directory,
+            groups=self.office.groups,
             own_log=self.own_log,
             viewers=self.viewers,
             bodies=self.bodies,

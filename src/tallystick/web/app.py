@@ -21,6 +21,7 @@ from tallystick.web.api import (
     anthropic,
     export,
     feed,
+    groups,
     health,
     keys,
     langsmith,
@@ -31,6 +32,7 @@ from tallystick.web.api import (
     openai,
     organization,
     record,
+    scim,
     search,
     sign_in,
     viewers,
@@ -171,6 +173,9 @@ OPERATIONS: tuple[Operation, ...] = (
        parameters=anthropic.PARAMETERS, replies=anthropic.REPLIES, answer_of=anthropic.anthropic_errors),
     op("GET", "/api/governance/ocsf", "langwatchPull", langwatch.pull_events, READ, "Other products",
        parameters=langwatch.PARAMETERS, replies=langwatch.REPLIES, answer_of=langwatch.langwatch_errors),
+    op("GET", "/v1/groups", "listGroups", groups.list_groups, MEMBERS, "People", **groups.LIST),
+    op("PATCH", "/v1/groups/{id}", "changeGroup", groups.change_group, MEMBERS, "People", **groups.CHANGE),
+    *(op(*declared, **more) for *declared, more in scim.OPERATIONS),
     op("GET", "/healthz", "healthz", health.healthz, None, "Health"),
     op("GET", "/readyz", "readyz", health.readyz, None, "Health", replies=replies.READY),
     op("GET", "/metrics", "metrics", health.metrics, None, "Health", replies=replies.METRICS),
@@ -254,6 +259,8 @@ def no_such_page(parts: Any) -> Callable[[Request, Exception], Awaitable[Respons
     """Return what answers where there is nothing: a page for people, problem+json for programs."""
 
     async def answer(request: Request, error: Exception) -> Response:
+        if request.url.path.startswith(f"{scim.BASE}/"):
+            return scim.write(NotFound("There is nothing at this path."), "")
         if "text/html" not in request.headers.get("accept", ""):
             return _nothing_here()
         return await lost(Call(request.scope, request.receive, parts))

@@ -17,6 +17,8 @@ from tallystick.services.ingest import Ingest
 from tallystick.services.keys import Keys
 from tallystick.services.log import Log
 from tallystick.services.own_log import OwnLog
+from tallystick.services.people.directory import Directory
+from tallystick.services.people.groups import Groups
 from tallystick.services.people.members import Members
 from tallystick.services.people.roles import Roles
 from tallystick.services.people.workspaces import Workspaces
@@ -69,6 +71,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     checks: Checks
     projects: Projects
     saved_views: SavedViews
+    directory: Directory
+    groups: Groups
     own_log: OwnLog
     viewers: Viewers
     bodies: Bodies

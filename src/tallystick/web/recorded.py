@@ -67,6 +67,7 @@ LOOKS: Mapping[str, Look] = {
 }
 # Operation → the action its service records in the transaction of the change.
 CHANGES: Mapping[str, tuple[str, ...]] = {
+    "changeGroup": ("group.role_changed",),
     "changeMember": ("member.deactivated", "member.reactivated", "member.role_changed", "member.updated"),
     "changeRole": ("role.updated",),
     "changeWorkspace": ("workspace.archived", "workspace.restored", "workspace.updated"),
@@ -95,10 +96,21 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "revokeKey": ("key.revoked",),
     "revokeSession": ("session.revoked",),
     "revokeViewer": ("viewer_session.revoked",),
+    "scimCreateGroup": ("group.created",),
+    "scimCreateUser": ("member.added",),
+    "scimPatchGroup": ("group.members_changed", "group.updated"),
+    "scimPatchUser": ("member.deactivated", "member.reactivated", "member.updated"),
+    "scimRemoveGroup": ("group.removed",),
+    "scimRemoveUser": ("member.removed",),
+    "scimReplaceGroup": ("group.members_changed", "group.updated"),
+    "scimReplaceUser": ("member.deactivated", "member.reactivated", "member.updated"),
     "switchOrganization": ("organization.audit_logs_disabled", "organization.audit_logs_enabled"),
 }
 # Operation that changes something → why it leaves no event of this stream.
 UNRECORDED: Mapping[str, str] = {
+    "scimSearch": "it asks and changes nothing",
+    "scimSearchGroups": "it asks and changes nothing",
+    "scimSearchUsers": "it asks and changes nothing",
     "recordBatch": "what is recorded is in the log itself, with the credential that brought it",
     "recordEvent": "what is recorded is in the log itself, with the credential that brought it",
 }

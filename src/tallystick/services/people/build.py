@@ -10,6 +10,8 @@ from msgspec import Struct
 from tallystick.services.access import Access
 from tallystick.services.ingest import Ingest
 from tallystick.services.keys import Keys
+from tallystick.services.people.directory import Directory
+from tallystick.services.people.groups import Groups
 from tallystick.services.people.members import Members
 from tallystick.services.people.roles import Roles
 from tallystick.services.people.workspaces import Workspaces
@@ -24,6 +26,8 @@ class Office(Struct, frozen=True, kw_only=True):
     members: Members
     roles: Roles
     workspaces: Workspaces
+    directory: Directory
+    groups: Groups
     keys: Keys
 
 
@@ -47,5 +51,7 @@ def build(
         members=Members(writer, ingest, links, forget=forget, now=now, random=random),
         roles=Roles(writer, ingest, forget=forget, now=now, random=random),
         workspaces=Workspaces(writer, ingest, forget=forget, now=now, random=random),
+        directory=Directory(writer, ingest, forget=forget, now=now, random=random),
+        groups=Groups(writer, ingest, forget=forget, now=now, random=random),
         keys=Keys(writer, ingest, access, now=now),
     )

@@ -19,7 +19,7 @@ from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
 from tallystick.services.people.rights import require_an_owner, require_may_change, require_text
-from tallystick.services.permissions import MEMBERS, OWNER
+from tallystick.services.permissions import MEMBERS
 from tallystick.services.principal import Principal
 from tallystick.services.sign_in.sign_in import fold_email
 from tallystick.store import directory as rows
@@ -146,9 +146,7 @@ class Directory:
             await require_may_change(self._writer, principal, seen.id)
         organization_id, at = principal.organization_id, self._now()
 
-        async def inside(connection: Connection, entries: object) -> None:
-            await self._require_unchanged(connection, principal, seen)
-            await self._require_free(connection, principal, seen.id, wanted)
+        async def change(connection: Connection) -> None:
             await rows.change(
                 connection, organization_id, "update_user", seen.id, wanted.email, wanted.display_name,
                 wanted.active, wanted.external_id, fold_name(wanted.user_name),
@@ -156,8 +154,11 @@ class Directory:
             await self._keep(connection, principal, seen.id, wanted, at)
             if seen.active and not wanted.active:
                 await self._shut_out(connection, principal, seen.id, at)
-                if seen.role == OWNER:
-                    await require_an_owner(connection, organization_id)
+
+        async def inside(connection: Connection, entries: object) -> None:
+            await self._require_unchanged(connection, principal, seen)
+            await self._require_free(connection, principal, seen.id, wanted)
+            await require_an_owner(connection, organization_id, change(connection))
 
         changed = [name for name in after if before[name] != after[name]]
         action = "member.updated"
@@ -176,15 +177,16 @@ class Directory:
         require_whole_organization(principal, MEMBERS)
         organization_id, at = principal.organization_id, self._now()
 
-        async def inside(connection: Connection, entries: object) -> None:
-            await self._require_unchanged(connection, principal, seen)
+        async def change(connection: Connection) -> None:
             await people_rows.change(connection, organization_id, "remove_member", seen.id, at)
             for statement in ("leave_workspaces", "leave_groups"):
                 await people_rows.change(connection, organization_id, statement, seen.id)
             await self._shut_out(connection, principal, seen.id, at)
             await rows.change(connection, organization_id, "drop_entry", seen.id)
-            if seen.role == OWNER and seen.active:
-                await require_an_owner(connection, organization_id)
+
+        async def inside(connection: Connection, entries: object) -> None:
+            await self._require_unchanged(connection, principal, seen)
+            await require_an_owner(connection, organization_id, change(connection))
 
         await record_act(
             self._ingest, principal, "member.removed", targets=[_target(seen.id, seen.display_name)],
