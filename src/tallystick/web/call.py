@@ -23,7 +23,15 @@ class Call:
     """
 
     __slots__ = (
-        *("_headers", "_request_id", "cross_origin", "held_bytes", "principal", "receive", "refused_credential"),
+        *(
+            "_headers",
+            "_request_id",
+            "cross_origin",
+            "held_bytes",
+            "principal",
+            "receive",
+            "refused_credential",
+        ),
         *("scope", "services"),
     )
 

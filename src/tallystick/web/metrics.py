@@ -51,7 +51,9 @@ class Metrics:
         )  # fmt: skip
         own.set_function(own_events)
         self.unknown_credentials = Counter(
-            "tallystick_unknown_credentials", "Refused credentials that nobody was ever given.", registry=self.registry
+            "tallystick_unknown_credentials",
+            "Refused credentials that nobody was ever given.",
+            registry=self.registry,
         )
         info = Gauge("tallystick_build_info", "The running version.", ["version"], registry=self.registry)
         info.labels(__version__).set(1)
