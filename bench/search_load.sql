@@ -91,8 +91,11 @@ GROUP BY 1, 2, 3
 
 -- fill_event_counts --
 -- The rollup behind histograms, its rows in the order in which a log makes them.
-INSERT INTO event_counts (organization_id, hour, outcome, events)
-SELECT organization_id, date_trunc('hour', occurred_at, 'UTC'), outcome, count(*) FROM audit_logs GROUP BY 1, 2, 3 ORDER BY 2, 1, 3
+INSERT INTO event_counts (organization_id, hour, success, failure, denied, unknown)
+SELECT organization_id, date_trunc('hour', occurred_at, 'UTC'), count(*) FILTER (WHERE outcome = 'success'),
+    count(*) FILTER (WHERE outcome = 'failure'), count(*) FILTER (WHERE outcome = 'denied'),
+    count(*) FILTER (WHERE outcome = 'unknown')
+FROM audit_logs GROUP BY 1, 2 ORDER BY 2, 1
 
 -- fill_heads --
 -- The size of each log, and where each of its months begins.

@@ -202,14 +202,13 @@ async def truncate_tail(scene: Scene, rng: random.Random) -> None:
         for row in rows
     ).items():
         await execute(
-            "UPDATE event_counts SET events = events - $4 WHERE organization_id = $1 AND hour = $2 AND outcome = $3",
+            f"UPDATE event_counts SET {outcome} = {outcome} - $3 WHERE organization_id = $1 AND hour = $2",
             LOG,
             hour,
-            outcome,
             number,
         )
     await execute("DELETE FROM terms WHERE events = 0")
-    await execute("DELETE FROM event_counts WHERE events = 0")
+    await execute("DELETE FROM event_counts WHERE success + failure + denied + unknown = 0")
     for table in ("audit_logs", "idempotency"):
         await execute(f"DELETE FROM {table} WHERE organization_id = $1 AND position >= $2", LOG, size)
     await execute("DELETE FROM log_months WHERE organization_id = $1 AND first_position >= $2", LOG, size)
@@ -311,7 +310,7 @@ FORGERIES: dict[str, Forgery] = {
     "delete a month": at_random("DELETE FROM log_months WHERE organization_id = $1 AND first_position > 0"),
     "delete a term": at_random("DELETE FROM terms WHERE organization_id = $1 AND kind = 'action' AND value = 'login'"),
     "change a count": at_random("UPDATE terms SET events = events - 1 WHERE organization_id = $1 AND kind = 'outcome' AND value = 'denied'"),
-    "change an hour": at_random("UPDATE event_counts SET events = events - 1 WHERE organization_id = $1 AND outcome = 'denied'"),
+    "change an hour": at_random("UPDATE event_counts SET denied = denied - 1 WHERE organization_id = $1 AND denied > 0"),
     "change who someone is": at_random("UPDATE subjects SET id = 'somebody else' WHERE organization_id = $1 AND id = 'user-3'"),
     "delete a subject": at_random("DELETE FROM subjects WHERE organization_id = $1 AND id = 'user-3'"),
     "delete a label": at_random("DELETE FROM subject_labels WHERE organization_id = $1 AND label = 'person 4'"),

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from tallystick.event.model import OUTCOMES
 from tallystick.query.model import Query
 from tallystick.store.conditions import Conditions, Dictionary
 from tallystick.store.connect import Connection
@@ -78,6 +79,7 @@ class Counting:
         since, until = self.query.since, self.query.until
         first_hour = None if since is None else _hour_at_or_after(since)
         end_hour = None if until is None else _hour(until)
+        wanted = self.conditions.values["outcomes"]
         found: Counter[tuple[datetime, bool]] = Counter()
         if first_hour is None or end_hour is None or first_hour < end_hour:
             arguments = {
@@ -85,12 +87,13 @@ class Counting:
                 "width": width,
                 "first_hour": first_hour or NEVER,
                 "end_hour": end_hour or FOREVER,
-                "outcomes": self.conditions.values["outcomes"],
+                **{outcome: int(wanted is None or outcome in wanted) for outcome in OUTCOMES},
             }
-            for at, success, events in await self.connection.fetch(
+            for at, successes, others in await self.connection.fetch(
                 _ROLLUP.text, *_ROLLUP.arguments(arguments)
             ):
-                found[at, success] += events
+                found[at, True] += successes
+                found[at, False] += others
         for low, high in _edges(since, until, first_hour, end_hour):
             async for rows in self.each_month("histogram", {"width": width}, low, high, scan=True):
                 for at, success, events in rows:

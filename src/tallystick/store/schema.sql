@@ -219,13 +219,15 @@ CREATE TABLE terms (
     PRIMARY KEY (organization_id, kind, value)
 ) WITH (fillfactor = 50);
 
--- event_counts: the rollup behind histograms; events by hour of occurred_at and outcome.
+-- event_counts: the rollup behind histograms; events by hour of occurred_at, a column for each outcome.
 CREATE TABLE event_counts (
     organization_id uuid        NOT NULL,
     hour            timestamptz NOT NULL,
-    outcome         text        NOT NULL,
-    events          bigint      NOT NULL,
-    PRIMARY KEY (organization_id, hour, outcome)
+    success         bigint      NOT NULL,
+    failure         bigint      NOT NULL,
+    denied          bigint      NOT NULL,
+    unknown         bigint      NOT NULL,
+    PRIMARY KEY (organization_id, hour)
 ) WITH (fillfactor = 50);
 
 -- quarantine: events that broke their action's registered schema; the event itself is in the log as usual.
@@ -342,9 +344,16 @@ BEGIN
     INSERT INTO terms AS t (organization_id, kind, value, events)
         SELECT organization, * FROM unnest(term_kinds, term_values, term_events)
         ON CONFLICT (organization_id, kind, value) DO UPDATE SET events = t.events + excluded.events;
-    INSERT INTO event_counts AS c (organization_id, hour, outcome, events)
-        SELECT organization, * FROM unnest(hours, hour_outcomes, hour_events)
-        ON CONFLICT (organization_id, hour, outcome) DO UPDATE SET events = c.events + excluded.events;
+    INSERT INTO event_counts AS c (organization_id, hour, success, failure, denied, unknown)
+        SELECT organization, u.hour,
+            coalesce(sum(u.events) FILTER (WHERE u.outcome = 'success'), 0),
+            coalesce(sum(u.events) FILTER (WHERE u.outcome = 'failure'), 0),
+            coalesce(sum(u.events) FILTER (WHERE u.outcome = 'denied'), 0),
+            coalesce(sum(u.events) FILTER (WHERE u.outcome = 'unknown'), 0)
+        FROM unnest(hours, hour_outcomes, hour_events) AS u (hour, outcome, events) GROUP BY u.hour
+        ON CONFLICT (organization_id, hour) DO UPDATE SET success = c.success + excluded.success,
+            failure = c.failure + excluded.failure, denied = c.denied + excluded.denied,
+            unknown = c.unknown + excluded.unknown;
     IF cardinality(new_refs) > 0 THEN
         INSERT INTO subjects (organization_id, ref, type, id)
             SELECT organization, * FROM unnest(new_refs, ref_types, ref_ids)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tallystick.errors import Refused
+from tallystick.event.model import OUTCOMES
 from tallystick.merkle.tile import TILE_WIDTH
 from tallystick.verify.copy_text import (
     LINE_BYTES_MAX,
@@ -142,7 +143,9 @@ class _Beside:
         _once(self.of(row).terms, (text(row["kind"]), text(row["value"])), integer(row["events"]))
 
     def take_hour(self, row: Row) -> None:
-        _once(self.of(row).hours, (moment(row["hour"]), text(row["outcome"])), integer(row["events"]))
+        for outcome in OUTCOMES:
+            if events := integer(row[outcome]):
+                _once(self.of(row).hours, (moment(row["hour"]), outcome), events)
 
     def take_subject(self, row: Row) -> None:
         _once(self.of(row).subjects, uuid(row["ref"]), (text(row["type"]), text(row["id"])))

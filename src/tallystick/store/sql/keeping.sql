@@ -179,14 +179,21 @@ WHERE t.organization_id = :organization AND t.kind = n.kind AND t.value = n.valu
 
 -- lessen_hours --
 -- Take what is gone off the rollup.
-UPDATE event_counts c SET events = c.events - n.events
-FROM unnest(:hours::timestamptz[], :outcomes::text[], :numbers::bigint[]) AS n (hour, outcome, events)
-WHERE c.organization_id = :organization AND c.hour = n.hour AND c.outcome = n.outcome
+UPDATE event_counts c SET success = c.success - n.success, failure = c.failure - n.failure,
+    denied = c.denied - n.denied, unknown = c.unknown - n.unknown
+FROM (SELECT u.hour,
+        coalesce(sum(u.events) FILTER (WHERE u.outcome = 'success'), 0) AS success,
+        coalesce(sum(u.events) FILTER (WHERE u.outcome = 'failure'), 0) AS failure,
+        coalesce(sum(u.events) FILTER (WHERE u.outcome = 'denied'), 0) AS denied,
+        coalesce(sum(u.events) FILTER (WHERE u.outcome = 'unknown'), 0) AS unknown
+    FROM unnest(:hours::timestamptz[], :outcomes::text[], :numbers::bigint[]) AS u (hour, outcome, events)
+    GROUP BY u.hour) n
+WHERE c.organization_id = :organization AND c.hour = n.hour
 
 -- drop_hours --
 -- Forget hours that no event is of any more.
-DELETE FROM event_counts c USING unnest(:hours::timestamptz[], :outcomes::text[]) AS n (hour, outcome)
-WHERE c.organization_id = :organization AND c.hour = n.hour AND c.outcome = n.outcome AND c.events = 0
+DELETE FROM event_counts c WHERE c.organization_id = :organization AND c.hour = ANY (:hours::timestamptz[])
+    AND (c.success, c.failure, c.denied, c.unknown) = (0, 0, 0, 0)
 
 -- removed_within --
 -- What of [first, end) is gone, as ranges.

@@ -359,12 +359,12 @@ FROM {rows_probed}
 GROUP BY GROUPING SETS ((a.action), (a.outcome), (a.actor_type), (a.workspace), (a.stream), (a.verb), (a.target_type))
 
 -- rollup --
--- Events of whole hours by bucket of time, successes apart; outcomes NULL = all.
-SELECT date_bin(:width::interval, c.hour, 'epoch') AS at, c.outcome = 'success' AS success, sum(c.events)::bigint AS events
+-- Events of whole hours by bucket of time, successes apart; of each outcome once or not at all, as its number says.
+SELECT date_bin(:width::interval, c.hour, 'epoch') AS at, (:success::int * sum(c.success))::bigint AS successes,
+    (:failure::int * sum(c.failure) + :denied::int * sum(c.denied) + :unknown::int * sum(c.unknown))::bigint AS others
 FROM event_counts c
 WHERE c.organization_id = :organization AND c.hour >= :first_hour AND c.hour < :end_hour
-    AND (:outcomes::text[] IS NULL OR c.outcome = ANY (:outcomes::text[]))
-GROUP BY 1, 2
+GROUP BY 1
 
 -- top_terms --
 -- The most frequent values of each kind in the whole log.

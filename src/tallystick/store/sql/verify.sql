@@ -16,7 +16,9 @@ SELECT kind, value, events FROM terms WHERE organization_id = $1
 
 -- hours --
 -- Events by hour and outcome.
-SELECT hour, outcome, events FROM event_counts WHERE organization_id = $1
+SELECT c.hour, o.outcome, o.events FROM event_counts c, LATERAL (VALUES ('success', c.success),
+    ('failure', c.failure), ('denied', c.denied), ('unknown', c.unknown)) AS o (outcome, events)
+WHERE c.organization_id = $1 AND o.events <> 0
 
 -- subjects --
 -- The subject directory.
