@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("keys", "KEYS", "List, create and revoke API keys."),
     "members": ("members", "MEMBERS", "Make links with which people set a password."),
     "organizations": ("organizations", "ORGANIZATIONS", "List and create organizations, switch reading."),
+    "operator-keys": ("operator_keys", "OPERATOR_KEYS", "Keys that work for every organization of this server."),
     "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
     "spool": ("spool", "SPOOL", "See and send what applications on this machine recorded."),
     "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),

@@ -29,7 +29,7 @@ def list_organizations(data: Path) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("id", "name", "audit logs"):
         table.add_column(name)
-    for row in uvloop.run(_with_office(data, _rows)):
+    for row in uvloop.run(with_office(data, _rows)):
         table.add_row(*(safe(cell) for cell in row))
     out.print(table)
 
@@ -37,14 +37,14 @@ def list_organizations(data: Path) -> None:
 def create(data: Path, name: str) -> None:
     """Make an organization and its first admin key, which is printed once, on standard output alone."""
 
-    async def make(office: _Office) -> tuple[str, str]:
+    async def make(office: Office) -> tuple[str, str]:
         made = await office.organize.create(name)
         key = await office.access.create_key(made.id, "first admin key", ["admin"])
         return str(made.id), key.key
 
     if not 1 <= len(name) <= 256:
         raise Refused("An organization's name has 1 to 256 characters.")
-    made, key = uvloop.run(_with_office(data, make))
+    made, key = uvloop.run(with_office(data, make))
     err.print(safe(f"{made} is made. Its first admin key, shown only now:"))
     click.echo(key)
 
@@ -60,19 +60,19 @@ def disable(data: Path, organization: str | None) -> None:
 
 
 def _switch(data: Path, organization: str | None, *, on: bool) -> None:
-    async def switch(office: _Office) -> str:
+    async def switch(office: Office) -> str:
         from tallystick.services.switches import switch_by_operator
 
         found = _id(organization) if organization else await _only_one(office)
         await switch_by_operator(office.writer, found, on=on)
         return str(found)
 
-    switched = uvloop.run(_with_office(data, switch))
+    switched = uvloop.run(with_office(data, switch))
     what = "may read its audit log" if on else "can no longer read its audit log; recording goes on"
     out.print(safe(f"{switched} {what}. Every server knows within two seconds."))
 
 
-class _Office:
+class Office:
     """What acts on organizations without a server."""
 
     def __init__(self, writer: Any, organize: Any, access: Any, default: bool) -> None:
@@ -82,13 +82,14 @@ class _Office:
         self.default = default
 
 
-async def _with_office(data: Path, act: Callable[[_Office], Awaitable[_T]]) -> _T:
+async def with_office(data: Path, act: Callable[[Office], Awaitable[_T]]) -> _T:
+    """Run `act` on the database of a data folder, or that of TALLYSTICK_DATABASE_URL."""
     async with _office(data) as office:
         return await act(office)
 
 
 @asynccontextmanager
-async def _office(data: Path) -> AsyncIterator[_Office]:
+async def _office(data: Path) -> AsyncIterator[Office]:
     """Open the database of a data folder, or that of TALLYSTICK_DATABASE_URL."""
     from tallystick.config import read_settings
     from tallystick.runtime import DATABASE, new_id, now
@@ -106,12 +107,12 @@ async def _office(data: Path) -> AsyncIterator[_Office]:
     try:
         access = Access(writer, now=now, random=os.urandom)
         config: dict[str, object] = {"can_use_audit_logs": default}
-        yield _Office(writer, Organize(writer, access, new_id=new_id, default_config=config), access, default)
+        yield Office(writer, Organize(writer, access, new_id=new_id, default_config=config), access, default)
     finally:
         await writer.close()
 
 
-async def _rows(office: _Office) -> list[tuple[str, str, str]]:
+async def _rows(office: Office) -> list[tuple[str, str, str]]:
     from tallystick.services.switches import may_read
 
     found = await office.organize.list_all()
@@ -121,7 +122,7 @@ async def _rows(office: _Office) -> list[tuple[str, str, str]]:
     ]
 
 
-async def _only_one(office: _Office) -> UUID:
+async def _only_one(office: Office) -> UUID:
     found = await office.organize.list_all()
     if len(found) != 1:
         raise Refused(

@@ -240,10 +240,9 @@ class Workspaces:
 
 def _known(principal: Principal) -> frozenset[str] | None:
     """Return the ids of the workspaces that `principal` may know of, None = all of them."""
-    if principal.kind == "member":
-        everywhere = any(implies(principal.permissions, one) for one in (READ, MEMBERS, KEYS))
-        return None if everywhere else frozenset(name for name, _ in principal.grants)
-    return principal.workspaces
+    if not any(implies(principal.permissions, one) for one in (READ, MEMBERS, KEYS)):
+        return frozenset(name for name, _ in principal.grants)
+    return None if principal.kind == "member" else principal.workspaces
 
 
 def _is_id(text: str) -> bool:
