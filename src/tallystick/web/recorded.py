@@ -1,8 +1,4 @@
-"""Which calls leave a trace in the log of the log, declared by the name of the operation, and how the guard leaves it.
-
-Three kinds: a look (a read that is an event of its own), a change (its service records it together with the change),
-and what is not recorded, with the reason. A test walks over all operations and asks for each to be one of them.
-"""
+"""How the guard leaves the trace of a call in the log of the log; what leaves which is declared in web/traces.py."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import structlog
-from msgspec import Struct
 
 from tallystick import errors
 from tallystick.event.model import Actor, Error, Event, Outcome, Target
@@ -19,6 +14,7 @@ from tallystick.services.own_events import actor_of, own_event
 from tallystick.services.permissions import MANAGE
 from tallystick.services.principal import Principal
 from tallystick.web.call import Call
+from tallystick.web.traces import EVIDENCE, EXPORT, LOOKS, UNRECORDED, VIEW
 
 log = structlog.get_logger("tallystick.web")
 
@@ -28,92 +24,6 @@ KEY_USE_SECONDS = 3600.0
 _PAGING = frozenset(
     {"cursor", "limit", "order", "exact", "after", "before_id", "after_id", "before", "proof"}
 )
-
-
-class Look(Struct, frozen=True, kw_only=True):
-    """How a read is recorded: the action, by whom, and whether the answer waits until it is on record.
-
-    `seconds` is how long the same look counts as the same; 0 = each one is an event.
-    """
-
-    action: str
-    by_keys: bool = False
-    first_recorded: bool = False
-    seconds: float = 60.0
-
-
-SEARCH = Look(action="events.searched")
-VIEW = Look(action="event.viewed", first_recorded=True)
-EXPORT = Look(action="events.exported", by_keys=True, first_recorded=True, seconds=0.0)
-PROOF = Look(action="proof.downloaded")
-
-LOOKS: Mapping[str, Look] = {
-    "anthropicActivities": SEARCH,
-    "consistencyProof": PROOF,
-    "countEvents": SEARCH,
-    "export": EXPORT,
-    "facets": SEARCH,
-    "feed": SEARCH,
-    "getEvent": VIEW,
-    "histogram": SEARCH,
-    "inclusionProof": PROOF,
-    "langsmithAuditLogs": SEARCH,
-    "langwatchPull": SEARCH,
-    "listQuarantine": SEARCH,
-    "mistralAuditLogs": SEARCH,
-    "mistralAuditLogsBeta": SEARCH,
-    "openaiAuditLogs": SEARCH,
-    "searchEvents": SEARCH,
-}
-# Operation → the action its service records in the transaction of the change.
-CHANGES: Mapping[str, tuple[str, ...]] = {
-    "changeGroup": ("group.role_changed",),
-    "changeMember": ("member.deactivated", "member.reactivated", "member.role_changed", "member.updated"),
-    "changeRole": ("role.updated",),
-    "changeWorkspace": ("workspace.archived", "workspace.restored", "workspace.updated"),
-    "createRole": ("role.created",),
-    "createTeam": ("team.created",),
-    "createWorkspace": ("workspace.created",),
-    "deleteTeam": ("team.deleted",),
-    "deleteWorkspace": ("workspace.deleted",),
-    "inviteMember": ("invitation.created",),
-    "removeMember": ("member.removed",),
-    "removeRole": ("role.removed",),
-    "removeWorkspaceRole": ("member.workspace_role_changed",),
-    "renameTeam": ("team.updated",),
-    "rotateKey": ("key.rotated",),
-    "setWorkspaceRole": ("member.workspace_role_changed",),
-    "changeIdentityProvider": ("sso.configured",),
-    "createIdentityProvider": ("sso.configured",),
-    "createKey": ("key.created",),
-    "createSignInLink": ("signin.link_created",),
-    "createViewer": ("viewer_session.created",),
-    "exchangeViewer": ("viewer_session.started",),
-    "registerAction": ("catalogue.action_registered",),
-    "removeIdentityProvider": ("sso.removed",),
-    "reprocessQuarantine": ("quarantine.reprocessed",),
-    "resetSecondFactor": ("second_factor.disabled",),
-    "revokeKey": ("key.revoked",),
-    "revokeSession": ("session.revoked",),
-    "revokeViewer": ("viewer_session.revoked",),
-    "scimCreateGroup": ("group.created",),
-    "scimCreateUser": ("member.added",),
-    "scimPatchGroup": ("group.members_changed", "group.updated"),
-    "scimPatchUser": ("member.deactivated", "member.reactivated", "member.updated"),
-    "scimRemoveGroup": ("group.removed",),
-    "scimRemoveUser": ("member.removed",),
-    "scimReplaceGroup": ("group.members_changed", "group.updated"),
-    "scimReplaceUser": ("member.deactivated", "member.reactivated", "member.updated"),
-    "switchOrganization": ("organization.audit_logs_disabled", "organization.audit_logs_enabled"),
-}
-# Operation that changes something → why it leaves no event of this stream.
-UNRECORDED: Mapping[str, str] = {
-    "scimSearch": "it asks and changes nothing",
-    "scimSearchGroups": "it asks and changes nothing",
-    "scimSearchUsers": "it asks and changes nothing",
-    "recordBatch": "what is recorded is in the log itself, with the credential that brought it",
-    "recordEvent": "what is recorded is in the log itself, with the credential that brought it",
-}
 
 
 class Recorder:
@@ -155,12 +65,33 @@ class Recorder:
         if look is None or principal is None or not (look.by_keys or principal.kind in PEOPLE):
             return
         own_log, pairs = call.services.own_log, _asked(call)
+        if look.opens and (opened := _parameter(call, look.opens)) is not None:
+            await self._viewed(call, principal, opened)
         event = self._seen(call, look.action, principal, pairs)
-        about: Hashable = (look.action, principal.id, call.scope["path"] if self._by_id else "", pairs)
+        about: Hashable = (
+            look.action,
+            principal.id,
+            call.path("id") if self._by_id and look in (VIEW, EVIDENCE) else "",
+            pairs,
+        )
         if look.first_recorded:
             await own_log.record(principal.organization_id, about, lambda: event, seconds=look.seconds)
         else:
             own_log.notice(principal.organization_id, about, lambda: event, seconds=look.seconds)
+
+    async def _viewed(self, call: Call, principal: Principal, event_id: str) -> None:
+        """Record that one event was opened beside a list, as its own page records it."""
+        event = own_event(
+            actor_of(principal),
+            VIEW.action,
+            targets=(Target(type="event", id=event_id),),
+            context=call.context,
+            metadata={"operation": self._name, "filters": {}},
+        )
+        about: Hashable = (VIEW.action, principal.id, event_id, ())
+        await call.services.own_log.record(
+            principal.organization_id, about, lambda: event, seconds=VIEW.seconds
+        )
 
     def _seen(
         self,
@@ -185,7 +116,7 @@ class Recorder:
         )
 
     def _target(self, call: Call, principal: Principal) -> Target:
-        if self._by_id and self._look is VIEW:
+        if self._by_id and self._look in (VIEW, EVIDENCE):
             return Target(type="event", id=call.path("id"))
         return Target(type="audit_log", id=str(principal.organization_id))
 
@@ -267,6 +198,14 @@ _WHY: Mapping[str, str] = {
     "expired": "The credential has expired.",
     "used": "The token was used before.",
 }
+
+
+def _parameter(call: Call, name: str) -> str | None:
+    """Return one value of the query, None when it is absent or the query cannot be read."""
+    try:
+        return next((value for key, value in call.query() if key == name), None)
+    except errors.Refused:
+        return None
 
 
 def _asked(call: Call, *, strict: bool = True) -> tuple[tuple[str, str], ...]:
