@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from tallystick.services.permissions import EXPORT, KEYS, MANAGE, READ
+from tallystick.services.permissions import EXPORT, KEYS, MANAGE, MEMBERS, READ
 from tallystick.web.ui.page import PUBLIC, SIGNED_IN, Page
-from tallystick.web.ui.pages import account, events, live, sign_in, sign_in_settings, single, start, verify
+from tallystick.web.ui.pages import (
+    account,
+    events,
+    live,
+    settings_keys,
+    settings_members,
+    settings_organization,
+    settings_workspaces,
+    sign_in,
+    sign_in_settings,
+    single,
+    start,
+    verify,
+)
 
 GET, POST = "GET", "POST"
 
@@ -51,6 +64,31 @@ PAGES: tuple[Page, ...] = (
     page(POST, "/verify/checks", "startCheck", verify.start, EXPORT),
     page(GET, "/verify/checks/{id}", "checkPage", verify.show_check, EXPORT),
     page(GET, "/verify/checks/{id}/progress", "checkProgress", verify.progress, EXPORT),
+    page(GET, "/settings/keys", "keysPage", settings_keys.show, KEYS),
+    page(POST, "/settings/keys", "makeKey", settings_keys.create, KEYS),
+    page(POST, "/settings/keys/{id}/rotate", "rotateKeyPage", settings_keys.rotate, KEYS),
+    page(GET, "/settings/keys/{id}/revoke", "askToRevokeKey", settings_keys.ask_to_revoke, KEYS),
+    page(POST, "/settings/keys/{id}/revoke", "revokeKeyPage", settings_keys.revoke, KEYS),
+    page(GET, "/settings/members", "membersPage", settings_members.show, MEMBERS),
+    page(POST, "/settings/members", "invitePage", settings_members.invite, MEMBERS),
+    page(POST, "/settings/members/roles", "makeRole", settings_members.add_role, MEMBERS),
+    page(POST, "/settings/members/roles/{id}/remove", "removeRolePage", settings_members.remove_role, MEMBERS),
+    page(GET, "/settings/members/{id}", "memberPage", settings_members.show_one, MEMBERS),
+    page(POST, "/settings/members/{id}", "changeMemberPage", settings_members.change, MEMBERS),
+    page(POST, "/settings/members/{id}/workspaces", "memberWorkspace", settings_members.change_workspace, MEMBERS),
+    page(POST, "/settings/members/{id}/link", "memberLink", settings_members.make_link, MEMBERS),
+    page(POST, "/settings/members/{id}/sessions/{session}/end", "endMemberSession", settings_members.end_session, MEMBERS),
+    page(POST, "/settings/members/{id}/remove", "removeMemberPage", settings_members.remove, MEMBERS),
+    page(GET, "/settings/workspaces", "workspacesPage", settings_workspaces.show, MEMBERS),
+    page(POST, "/settings/workspaces", "makeWorkspace", settings_workspaces.create, MEMBERS),
+    page(POST, "/settings/workspaces/teams", "makeTeam", settings_workspaces.create_team, MEMBERS),
+    page(POST, "/settings/workspaces/teams/{id}/delete", "deleteTeamPage", settings_workspaces.delete_team, MEMBERS),
+    page(GET, "/settings/workspaces/{id}", "workspacePage", settings_workspaces.show_one, MEMBERS),
+    page(POST, "/settings/workspaces/{id}", "changeWorkspacePage", settings_workspaces.change, MEMBERS),
+    page(POST, "/settings/workspaces/{id}/delete", "deleteWorkspacePage", settings_workspaces.delete, MEMBERS),
+    page(GET, "/settings/organization", "organizationPage", settings_organization.show, MANAGE),
+    page(POST, "/settings/organization/reading", "switchReading", settings_organization.switch, MANAGE),
+    page(GET, "/settings/about", "aboutPage", settings_organization.about, SIGNED_IN),
     page(GET, "/settings/sign-in", "signInSettings", sign_in_settings.show, MANAGE),
     page(POST, "/settings/sign-in", "addProvider", sign_in_settings.save, MANAGE),
     page(GET, "/settings/sign-in/{id}", "providerSettings", sign_in_settings.show_one, MANAGE),
