@@ -181,6 +181,11 @@ class World:
         wish = {"name": f"{tenant.canary('level')} {secrets.token_hex(4)}", "permissions": ["auditLogs:read"]}
         return tenant.post("/v1/roles", wish)["id"]
 
+    def _group(self, tenant: Tenant) -> str:
+        schema = "urn:ietf:params:scim:schemas:core:2.0:Group"
+        name = f"{tenant.canary('level')} {secrets.token_hex(4)}"
+        return tenant.post("/scim/v2/Groups", {"schemas": [schema], "displayName": name})["id"]
+
     def _team(self, tenant: Tenant) -> str:
         return tenant.post("/v1/teams", {"display_name": tenant.canary("level")})["id"]
 
@@ -286,7 +291,7 @@ _UNKNOWN: dict[str, Callable[[], str]] = {
     "placed_member": lambda: "mbr_0000000000000000", "second_factor": lambda: "mbr_0000000000000000",
     "role": lambda: "rol_0000000000000000", "team": lambda: "team_0000000000000000",
     "viewer": lambda: "vwt_0000000000000000", "session": lambda: "ses_0000000000000000",
-    "provider": lambda: "idp_0000000000000000",
+    "provider": lambda: "idp_0000000000000000", "group": lambda: "grp_0000000000000000",
 }  # fmt: skip
 
 
