@@ -25,6 +25,7 @@ from tallystick.services.key_text import (
 )
 from tallystick.services.permissions import WRITE, expand_permissions
 from tallystick.services.principal import Principal
+from tallystick.services.together import Together
 from tallystick.store import keys as key_rows
 from tallystick.store import organizations
 from tallystick.store.connect import Pool
@@ -64,6 +65,8 @@ class Access:
         self._random = random
         # By hash: until when, and who; None = nobody.
         self._remembered: OrderedDict[bytes, tuple[datetime, Principal | None]] = OrderedDict()
+        self._asking: Together[tuple[bytes, int], tuple[datetime, Principal | None]] = Together()
+        self._forgotten = 0  # times; whoever asks after one must not get an answer from before it
         self._touched: OrderedDict[tuple[UUID, str], datetime] = OrderedDict()
         self._organizations: OrderedDict[UUID, datetime] = OrderedDict()
 
@@ -76,13 +79,16 @@ class Access:
         without one, NotFound for one that does not exist.
         """
         is_operator = key.startswith(OPERATOR_PREFIX)
-        if not is_well_formed(key, OPERATOR_PREFIX if is_operator else KEY_PREFIX):
-            raise _unauthorized()
         digest = hashlib.sha256(key.encode()).digest()
         at = self._now()
         remembered = self._remembered.get(digest)
         if remembered is None or remembered[0] <= at:
-            remembered = await self._look_up(digest, at, is_operator=is_operator)
+            # The checksum is asked for only here: it costs more than all the rest.
+            if not is_well_formed(key, OPERATOR_PREFIX if is_operator else KEY_PREFIX):
+                raise _unauthorized()
+            remembered = await self._asking.ask(
+                (digest, self._forgotten), lambda: self._look_up(digest, at, is_operator=is_operator)
+            )
             self._remember(digest, remembered)
         principal = remembered[1]
         if principal is None:
@@ -95,6 +101,7 @@ class Access:
     def forget(self) -> None:
         """Forget what is remembered: something was revoked on this server."""
         self._remembered.clear()
+        self._forgotten += 1
 
     async def _look_up(
         self, digest: bytes, at: datetime, *, is_operator: bool

@@ -23,6 +23,7 @@ from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
 from tallystick.services.principal import Principal
+from tallystick.services.together import Together
 from tallystick.store import registered as rows
 from tallystick.store.connect import Connection, Pool
 
@@ -62,6 +63,7 @@ class Registered:
         self._monotonic = monotonic
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
         self._generation = 0
+        self._asking: Together[tuple[UUID, int], _Known] = Together()
 
     async def check_of(self, organization_id: UUID, action: str) -> Check | None:
         """Return what events of `action` are held against, None when the organization has not registered it."""
@@ -79,7 +81,12 @@ class Registered:
         at, known = self._monotonic(), self._known.get(organization_id)
         if known is not None and at - known.at < REMEMBER_SECONDS:
             return known
-        generation = self._generation
+        # Whoever asks after a registration must not be given what was read before it.
+        key = (organization_id, self._generation)
+        return await self._asking.ask(key, lambda: self._read(organization_id, at))
+
+    async def _read(self, organization_id: UUID, at: float) -> _Known:
+        generation, known = self._generation, self._known.get(organization_id)
         versions = await rows.versions(self._reader, organization_id)
         fresh = _Known(at, versions, {} if known is None else known.checks)
         if generation == self._generation:  # else something was registered meanwhile, which this may lack
