@@ -13,6 +13,8 @@ from tallystick.query.model import Query
 from tallystick.services.append import Appender, Limits
 from tallystick.services.export import Export
 from tallystick.services.keeping.door import Door
+from tallystick.services.keeping.erasure import Erasures
+from tallystick.services.keeping.holds import Holds
 from tallystick.services.keeping.policies import Policies
 from tallystick.services.keeping.purge import Purge, PurgeLimits
 from tallystick.services.permissions import PERMISSIONS
@@ -47,6 +49,8 @@ class Office:
     def __post_init__(self) -> None:
         self.door = Door(self.pools.keeper, self.appender, redaction_of=lambda _: REDACTION, new_id=uuid4)
         self.policies = Policies(self.door, now=self.clock, new_rule=lambda: "rtp_" + os.urandom(8).hex())
+        self.holds = Holds(self.door, new_hold=lambda: "hld_" + os.urandom(8).hex())
+        self.erasures = Erasures(self.door, now=self.clock, new_erasure=lambda: "ers_" + os.urandom(8).hex())
         self.purge = Purge(self.door, now=self.clock, limits=self.limits)
         self.verify = Verify(
             self.pools.reader,

@@ -25,12 +25,14 @@ def house(postgres_cluster: Cluster, template_database: str) -> Iterator[Server]
     """A server whose first owner has signed in once."""
     databases = fresh_database(postgres_cluster, template_database)
     folder = server_folder()
-    running = start(folder / "data", database=next(databases).logins.owner)
+    running: Server | None = None
     try:
+        running = start(folder / "data", database=next(databases).logins.owner)
         sign_in(running)
         yield running
     finally:
-        running.stop()
+        if running is not None:
+            running.stop()
         databases.close()
         shutil.rmtree(folder, ignore_errors=True)
 
