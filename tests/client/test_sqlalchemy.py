@@ -1,0 +1,257 @@
+"""SQLAlchemy: every change of a watched row is in the log if and only if it was committed, with before and after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import ForeignKey, create_engine, delete, insert, select, text, update
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+import tallystick
+from postgres import Database
+from tallystick.errors import Misconfigured
+from tallystick.sqlalchemy import AuditOptions, Outbox, instrument, relay
+
+from .fake import Fake
+
+ADA = tallystick.User("usr_1")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Budget(Base):
+    __tablename__ = "budget"
+    __audit__ = AuditOptions(exclude={"note"}, name="label")
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str]
+    amount: Mapped[int] = mapped_column(default=0)
+    note: Mapped[str | None]
+    password: Mapped[str | None]
+
+
+class Member(Base):
+    __tablename__ = "member"
+    __audit__ = AuditOptions(type="membership")
+
+    team: Mapped[str] = mapped_column(primary_key=True)
+    user: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str]
+
+
+class Unwatched(Base):
+    __tablename__ = "unwatched"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    budget_id: Mapped[int | None] = mapped_column(ForeignKey("budget.id"))
+
+
+OUTBOX = Outbox(Base.metadata)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
+    if request.param == "sqlite":
+        made = create_engine(f"sqlite:///{tmp_path}/app.db")
+    else:
+        database: Database = request.getfixturevalue("empty_database")
+        made = create_engine(database.superuser.url.replace("postgresql://", "postgresql+psycopg://"))
+    Base.metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def audit(make_audit: Callable[..., tallystick.Audit], fake: Fake) -> tallystick.Audit:
+    return make_audit(url=fake.url, profile="fast")
+
+
+@pytest.fixture
+def sessions(engine: Engine, audit: tallystick.Audit) -> sessionmaker[Session]:
+    made = sessionmaker(engine)
+    instrument(made, OUTBOX, audit)
+    return made
+
+
+@pytest.fixture
+def told(engine: Engine, audit: tallystick.Audit, fake: Fake) -> Callable[[], list[dict[str, Any]]]:
+    """Returns the events that were committed since it was asked last."""
+
+    def take() -> list[dict[str, Any]]:
+        while relay(engine, OUTBOX, audit):
+            pass
+        assert audit.flush(10)
+        found = list(fake.stored.values())
+        fake.stored.clear()
+        return found
+
+    return take
+
+
+def test_the_unit_of_work(sessions: Any, audit: tallystick.Audit, told: Any) -> None:
+    """A change of an object must be told with what was there before and what is there now."""
+    with audit.context(actor=ADA):
+        with sessions() as session:
+            budget = Budget(label="GPU", note="private", password="hunter2hunter2")
+            session.add(budget)
+            session.commit()
+            budget.amount = 5
+            session.commit()
+            budget.label = "GPU"  # no change
+            budget.note = "only what is excluded"
+            session.commit()
+            session.delete(budget)
+            session.commit()
+        with sessions() as session:
+            session.add(Unwatched())
+            session.commit()
+    created, updated, deleted = told()
+    assert [event["action"] for event in (created, updated, deleted)] == [
+        "budget.create", "budget.update", "budget.delete",
+    ]  # fmt: skip
+    assert created["targets"] == [{"type": "budget", "id": "1", "name": "GPU"}]
+    assert "before" not in created
+    assert created["after"]["amount"] == 0
+    assert "$redacted" in created["after"]["password"]
+    assert (updated["before"]["amount"], updated["after"]["amount"]) == (0, 5)
+    assert deleted["before"]["amount"] == 5
+    assert "after" not in deleted
+    assert "private" not in str([created, updated, deleted])
+
+
+def test_rolled_back_is_not_told(sessions: Any, audit: tallystick.Audit, told: Any) -> None:
+    """What never happened must not be in the log."""
+    with audit.context(actor=ADA), sessions() as session:
+        session.add(Budget(label="a"))
+        session.flush()
+        OUTBOX.record(session, audit, "budget.approve", target=tallystick.Target("budget", "1"))
+        session.rollback()
+        session.add(Budget(label="b"))
+        with session.begin_nested() as savepoint:
+            session.add(Budget(label="c"))
+            session.flush()
+            savepoint.rollback()
+        session.commit()
+    assert [event["after"]["label"] for event in told()] == ["b"]
+
+
+def test_old_values_that_were_never_loaded(sessions: Any, audit: tallystick.Audit, told: Any) -> None:
+    """An object changed right after a commit has no old values in memory; they must come from the database."""
+    with audit.context(actor=ADA), sessions() as session:
+        budget = Budget(label="a", amount=1)
+        session.add(budget)
+        session.commit()  # expires everything
+        budget.amount = 2
+        session.commit()
+    _, updated = told()
+    assert updated["before"] == {"id": 1, "label": "a", "amount": 1, "password": None}
+    assert updated["after"] == {"id": 1, "label": "a", "amount": 2, "password": None}
+
+
+def test_bulk_statements(sessions: Any, audit: tallystick.Audit, told: Any) -> None:
+    """A bulk statement must not be the way around the log: every row it touches is told."""
+    with audit.context(actor=ADA), sessions() as session:
+        session.execute(insert(Budget), [{"label": f"b{n}", "amount": n} for n in range(5)])
+        session.execute(update(Budget).where(Budget.amount >= 3).values(amount=Budget.amount + 10))
+        session.execute(update(Budget), [{"id": 1, "amount": 7}, {"id": 2, "amount": 1}])
+        session.query(Budget).filter(Budget.label == "b2").update({"amount": 99})
+        session.execute(delete(Budget).where(Budget.amount > 10))
+        session.execute(update(Budget).where(Budget.amount > 10_000).values(amount=0))
+        session.add(Member(team="t", user="u", role="viewer"))
+        session.execute(update(Member).values(role="admin"))
+        session.commit()
+        left = {row.id: row.amount for row in session.execute(select(Budget.id, Budget.amount))}
+    events = told()
+    short = [
+        (
+            e["action"],
+            e["targets"][0]["id"],
+            e.get("before", {}).get("amount"),
+            e.get("after", {}).get("amount"),
+        )
+        for e in events[:-2]
+    ]
+    assert short[:5] == [("budget.create", str(n + 1), None, n) for n in range(5)]
+    assert set(short[5:7]) == {("budget.update", "4", 3, 13), ("budget.update", "5", 4, 14)}
+    assert short[7:9] == [("budget.update", "1", 0, 7), ("budget.update", "3", 2, 99)]
+    assert {event[:3] for event in short[9:]} == {
+        ("budget.delete", i, a) for i, a in (("3", 99), ("4", 13), ("5", 14))
+    }
+    assert left == {1: 7, 2: 1}
+    assert [e["action"] for e in events[-2:]] == ["membership.create", "membership.update"]
+    assert events[-1]["targets"] == [{"type": "membership", "id": "t,u"}]
+    assert (events[-1]["before"]["role"], events[-1]["after"]["role"]) == ("viewer", "admin")
+
+
+def test_bulk_statements_can_be_refused(engine: Engine, audit: tallystick.Audit) -> None:
+    """Where every change is to go through objects, a statement that does not must fail loudly."""
+    strict = sessionmaker(engine)
+    instrument(strict, OUTBOX, audit, bulk="raise")
+    with strict() as session, pytest.raises(Misconfigured):
+        session.execute(update(Budget).values(amount=0))
+
+
+def test_without_an_actor_nothing_is_committed(sessions: Any, engine: Engine) -> None:
+    """A change that cannot be told must not be made."""
+    with sessions() as session:
+        session.add(Budget(label="a"))
+        with pytest.raises(tallystick.ValidationError):
+            session.commit()
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM budget")).scalar() == 0
+
+
+def test_lag(sessions: Any, engine: Engine, audit: tallystick.Audit, told: Any) -> None:
+    """An outbox nobody empties must be visible before it is a problem."""
+    with audit.context(actor=ADA), sessions() as session:
+        session.add(Budget(label="a"))
+        session.commit()
+    with engine.connect() as connection:
+        count, seconds = OUTBOX.lag(connection)
+        assert count == 1
+        assert 0 <= seconds < 120
+    told()
+    with engine.connect() as connection:
+        assert OUTBOX.lag(connection) == (0, 0.0)
+
+
+def test_several_relays_move_each_event_once(
+    engine: Engine, sessions: Any, audit: tallystick.Audit, fake: Fake
+) -> None:
+    """Relays of many processes must neither wait for each other nor send anything twice."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer")
+    with audit.context(actor=ADA), sessions() as session:
+        session.add_all([Budget(label=f"b{n}") for n in range(400)])
+        session.commit()
+    moved: list[int] = []
+
+    def work() -> None:
+        while True:
+            number = relay(engine, OUTBOX, audit, rows_max=20)
+            moved.append(number)
+            if not number:
+                return
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while relay(engine, OUTBOX, audit):
+        pass
+    assert audit.flush(20)
+    sent = [event["id"] for _, events in fake.calls for event in events]
+    assert (sum(moved), len(sent), len(set(sent))) == (400, 400, 400)
+
+
+def test_a_relay_into_memory_is_refused(make_audit: Any, engine: Engine) -> None:
+    """Rows deleted from a database because they are in memory would die with the process."""
+    with pytest.raises(Misconfigured):
+        relay(engine, OUTBOX, make_audit(profile="memory"))
