@@ -57,9 +57,12 @@ class Month(NamedTuple):
 
 
 @contextmanager
-def server(folder: Path | None, say: Callable[[str], None]) -> Iterator[tuple[Logins, Dsn]]:
+def server(
+    folder: Path | None, say: Callable[[str], None], *, durable: bool = False
+) -> Iterator[tuple[Logins, Dsn]]:
     """Run a PostgreSQL with the product's settings in `folder`, or in a folder that is removed afterwards.
 
+    Unless it shall be `durable`, what is written is not waited for: a load is made again when it is lost.
     Yields where each role and the superuser sign in.
     """
     home = Path(tempfile.mkdtemp(prefix="tallystick-bench-")) if folder is None else folder
@@ -69,9 +72,8 @@ def server(folder: Path | None, say: Callable[[str], None]) -> Iterator[tuple[Lo
     passwords = cluster.passwords(found.folder, lambda: secrets.token_hex(8))
     if not found.cluster.exists():
         cluster.make_cluster(found, passwords[cluster.SUPERUSER])
-    process = embedded.spawn(
-        found, {**embedded.DEFAULTS, **embedded.HELD, "fsync": "off", "max_wal_size": "2GB"}
-    )
+    settings = {**embedded.DEFAULTS, **embedded.HELD}
+    process = embedded.spawn(found, settings if durable else {**settings, "fsync": "off"})
     try:
         _wait_until_ready(found, process)
         roles = (embedded.dsn_of(found.sockets, role, passwords[role], DATABASE) for role in cluster.ROLES)
