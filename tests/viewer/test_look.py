@@ -197,6 +197,7 @@ def test_a_first_visitor_is_led_to_the_first_event(browser, visit) -> None:
             assert client.post("/v1/events", json=event(action="hello.create")).status_code == 201
         one.page.wait_for_selector("#rows >> text=hello.create")
         assert one.page.locator("#first-run").count() == 0
+        one.page.close()  # or it would go on asking a server that is gone
     finally:
         running.stop()
 
