@@ -66,7 +66,9 @@ def test_a_revoked_key_is_recognised_and_an_unknown_one_counted(server: Server) 
 def _unknown(server: Server) -> float:
     with server.client(None) as client:
         lines = client.get("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith("tallystick_unknown_credentials_total")).split()[1])
+    return float(
+        next(line for line in lines if line.startswith("tallystick_unknown_credentials_total")).split()[1]
+    )
 
 
 def _wait_for(server: Server, before: int, number: int) -> list[dict]:

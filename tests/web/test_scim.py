@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from own_events import end, own_events
-from server import Server, Servers
+from server import Server
 
 scim2_tester = pytest.importorskip("scim2_tester", reason="scim2-tester is not installed")
 from scim2_client.engines.httpx2 import SyncSCIMClient  # noqa: E402
@@ -55,7 +55,9 @@ def create(scim: httpx2.Client, user_name: str = "", **more: Any) -> dict[str, A
 def test_a_strangers_checker_finds_nothing(server: Server) -> None:
     """A directory's own test of the connection would fail at something the specification asks for."""
     with httpx2.Client(
-        base_url=f"{server.url}/scim/v2", headers={"Authorization": f"Bearer {server.key('members:manage')}"}, timeout=30
+        base_url=f"{server.url}/scim/v2",
+        headers={"Authorization": f"Bearer {server.key('members:manage')}"},
+        timeout=30,
     ) as client:
         results = check_server(SyncSCIMClient(client, provider=ScimProvider()))
     wrong = [f"{one.status.name} {one.title}: {one.reason}" for one in results
@@ -114,7 +116,9 @@ def test_entra_brings_in_changes_and_shuts_out(server: Server, scim: httpx2.Clie
 def test_okta_brings_in_and_shuts_out(scim: httpx2.Client) -> None:
     """The requests of Okta's provisioning would be refused, so that leavers keep their access."""
     name = unique("carol")
-    listed = scim.get("Users", params={"filter": f'userName eq "{name}"', "startIndex": 1, "count": 100}).json()
+    listed = scim.get(
+        "Users", params={"filter": f'userName eq "{name}"', "startIndex": 1, "count": 100}
+    ).json()
     assert listed["totalResults"] == 0
     user = create(
         scim, name, name={"givenName": "Carol", "familyName": "Okta"}, locale="en-US", groups=[], active=True,
@@ -122,7 +126,9 @@ def test_okta_brings_in_and_shuts_out(scim: httpx2.Client) -> None:
         password="1mz050nq",
     )  # fmt: skip
     assert "password" not in user
-    put = scim.put(f"Users/{user['id']}", json={**user, "name": {"givenName": "Caroline", "familyName": "Okta"}})
+    put = scim.put(
+        f"Users/{user['id']}", json={**user, "name": {"givenName": "Caroline", "familyName": "Okta"}}
+    )
     assert put.status_code == 200, put.text
     assert put.json()["name"]["givenName"] == "Caroline"
     off = scim.patch(f"Users/{user['id']}", json=patch({"op": "replace", "value": {"active": False}}))
@@ -137,11 +143,15 @@ def test_groups_in_both_spellings(server: Server, scim: httpx2.Client) -> None:
     ada, bob, eve = (create(scim, unique(name))["id"] for name in ("ada", "bob", "eve"))
     before = end(server)
     title = f"Auditors {time.monotonic_ns()}"
-    made = scim.post("Groups", json={"schemas": [GROUP], "displayName": title, "externalId": "g1", "members": []})
+    made = scim.post(
+        "Groups", json={"schemas": [GROUP], "displayName": title, "externalId": "g1", "members": []}
+    )
     assert made.status_code == 201, made.text
     group = made.json()["id"]
     # Entra asks without the members, which may be many.
-    bare = scim.get("Groups", params={"excludedAttributes": "members", "filter": f'displayName eq "{title}"'}).json()
+    bare = scim.get(
+        "Groups", params={"excludedAttributes": "members", "filter": f'displayName eq "{title}"'}
+    ).json()
     assert [one["id"] for one in bare["Resources"]] == [group]
     assert "members" not in bare["Resources"][0]
     entra = [
@@ -162,9 +172,20 @@ def test_groups_in_both_spellings(server: Server, scim: httpx2.Client) -> None:
     assert scim.get(f"Users/{eve}").json()["groups"][0]["value"] == group
     asked = scim.get("Groups", params={"filter": f'id eq "{group}" and members eq "{eve}"'}).json()
     assert asked["totalResults"] == 1
-    assert scim.get("Groups", params={"filter": f'id eq "{group}" and members eq "{ada}"'}).json()["totalResults"] == 0
-    assert _members(scim.put(f"Groups/{group}", json={"schemas": [GROUP], "displayName": title, "members": [{"value": bob}]})) == {bob}
-    unknown = scim.patch(f"Groups/{group}", json=patch({"op": "add", "path": "members", "value": [{"value": "mbr_no"}]}))
+    assert (
+        scim.get("Groups", params={"filter": f'id eq "{group}" and members eq "{ada}"'}).json()[
+            "totalResults"
+        ]
+        == 0
+    )
+    assert _members(
+        scim.put(
+            f"Groups/{group}", json={"schemas": [GROUP], "displayName": title, "members": [{"value": bob}]}
+        )
+    ) == {bob}
+    unknown = scim.patch(
+        f"Groups/{group}", json=patch({"op": "add", "path": "members", "value": [{"value": "mbr_no"}]})
+    )
     assert (unknown.status_code, unknown.json()["scimType"]) == (400, "invalidValue")
     assert scim.delete(f"Groups/{group}").status_code == 204
     assert scim.get(f"Users/{bob}").json().get("groups") is None
@@ -185,7 +206,9 @@ def test_nothing_changed_is_no_event(server: Server, scim: httpx2.Client) -> Non
     user = create(scim, active=True)
     before = end(server)
     for _ in range(3):
-        same = scim.patch(f"Users/{user['id']}", json=patch({"op": "replace", "path": "active", "value": True}))
+        same = scim.patch(
+            f"Users/{user['id']}", json=patch({"op": "replace", "path": "active", "value": True})
+        )
         assert same.status_code == 200
         assert scim.put(f"Users/{user['id']}", json=user).status_code == 200
     assert own_events(server, before) == []
@@ -227,10 +250,14 @@ def test_versions(scim: httpx2.Client) -> None:
     place = f"Users/{user['id']}"
     tag = user["meta"]["version"]
     assert scim.get(place, headers={"If-None-Match": tag}).status_code == 304
-    first = scim.patch(place, json=patch({"op": "replace", "path": "displayName", "value": "One"}), headers={"If-Match": tag})
+    first = scim.patch(
+        place, json=patch({"op": "replace", "path": "displayName", "value": "One"}), headers={"If-Match": tag}
+    )
     assert first.status_code == 200, first.text
     assert first.headers["etag"] != tag
-    second = scim.patch(place, json=patch({"op": "replace", "path": "displayName", "value": "Two"}), headers={"If-Match": tag})
+    second = scim.patch(
+        place, json=patch({"op": "replace", "path": "displayName", "value": "Two"}), headers={"If-Match": tag}
+    )
     assert (second.status_code, second.json()["status"]) == (412, "412")
     assert scim.delete(place, headers={"If-Match": tag}).status_code == 412
     assert scim.get(place).json()["displayName"] == "One"
@@ -271,7 +298,9 @@ def test_changes_at_once_are_all_done(scim: httpx2.Client) -> None:
         ("POST", "Groups", {"schemas": [GROUP], "displayName": "x", "members": [{"value": "mbr_x"}]}, 400, "invalidValue"),
     ],
 )  # fmt: skip
-def test_refusals_in_scims_words(scim: httpx2.Client, method: str, path: str, body: Any, status: int, kind: str | None) -> None:
+def test_refusals_in_scims_words(
+    scim: httpx2.Client, method: str, path: str, body: Any, status: int, kind: str | None
+) -> None:
     """A directory would show its administrator a page of JSON instead of the reason."""
     answer = scim.request(method, path, json=body)
     assert answer.status_code == status, answer.text

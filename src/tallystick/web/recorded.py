@@ -20,10 +20,11 @@ log = structlog.get_logger("tallystick.web")
 
 PEOPLE = frozenset({"member", "viewer"})
 KEY_USE_SECONDS = 3600.0
-# Parameters that turn pages or pages' shape: the same look goes on.
-_PAGING = frozenset(
-    {"cursor", "limit", "order", "exact", "after", "before_id", "after_id", "before", "proof"}
-)
+# Parameters that turn pages, or say how one looks: the same look goes on.
+_PAGING = frozenset({
+    "after_id", "before_id", "cols", "count", "cursor", "density", "event", "exact", "limit", "live", "newer", "order",
+    "part", "proof", "remember", "tz", "view",
+})  # fmt: skip
 
 
 class Recorder:
