@@ -1,4 +1,4 @@
-"""The log in other products' words, one event a line, for lakes and SIEMs; streamed in bounded memory.
+"""The log in other products' words or as CSV, one event a line, for lakes, SIEMs and spreadsheets; in bounded memory.
 
 Each line names its log, position and leaf hash, so that it can be verified too (for OCSF see `ocsf.tie`).
 """
@@ -13,6 +13,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from tallystick.event.render import render as render_event
+from tallystick.formats import csv
 from tallystick.ocsf import Version, View, render
 from tallystick.query.model import Query, filters_of
 from tallystick.services.contracts.langfuse import langfuse_row
@@ -29,6 +30,7 @@ _ENCODER = json.Encoder()
 
 
 Shape = Callable[[dict[str, Any], bytes], dict[str, Any]]
+Write = Callable[[dict[str, Any], bytes], bytes]
 
 
 class LineExport:
@@ -74,6 +76,10 @@ class LineExport:
             lambda event, leaf_hash: langfuse_row(event, leaf_hash=leaf_hash, log_name=log_name),
         )
 
+    async def csv(self, principal: Principal, query: Query) -> AsyncIterator[bytes]:
+        """Begin an export as CSV with a line of headings; see `lines`."""
+        return await self._begin(principal, query, csv.row, csv.header())
+
     async def lines(self, principal: Principal, query: Query, shape: Shape) -> AsyncIterator[bytes]:
         """Begin an export of the events that match, in the order of positions, and return its lines as they come.
 
@@ -81,6 +87,15 @@ class LineExport:
         empty log gives no line. Raises Forbidden without the permission. The stream raises Tampered at a hole, so
         that no reader takes what came before for all there is.
         """
+
+        def write(event: dict[str, Any], leaf_hash: bytes) -> bytes:
+            return _ENCODER.encode(shape(event, leaf_hash)) + b"\n"
+
+        return await self._begin(principal, query, write)
+
+    async def _begin(
+        self, principal: Principal, query: Query, write: Write, first: bytes = b""
+    ) -> AsyncIterator[bytes]:
         principal.require(EXPORT)
         wanted = narrow(principal, replace(filters_of(query), range=""))
         organization_id = principal.organization_id
@@ -89,17 +104,21 @@ class LineExport:
             size = 0 if head is None else head.size
             start, end = await stored.span(connection, organization_id, wanted.since, wanted.until, size)
             selection = await stored.select(connection, organization_id, wanted, None)
-        return self._lines(ExportRows(self._pool, selection, start, end, self._pause_seconds_max), shape)
+        return self._lines(
+            ExportRows(self._pool, selection, start, end, self._pause_seconds_max), write, first
+        )
 
-    async def _lines(self, rows: ExportRows, shape: Shape) -> AsyncIterator[bytes]:
+    async def _lines(self, rows: ExportRows, write: Write, first: bytes) -> AsyncIterator[bytes]:
+        if first:
+            yield first
         async with aclosing(rows.pieces()) as pieces:
             async for piece in pieces:
-                if lines := b"".join(_line(row, shape) for row in piece):
+                if lines := b"".join(_line(row, write) for row in piece):
                     yield lines
 
 
-def _line(row: stored.Position, shape: Shape) -> bytes:
+def _line(row: stored.Position, write: Write) -> bytes:
     if row.leaf is None or row.opening is None:
         return b""
     event = render_event(row.leaf, row.opening, row.position, with_changes=False)
-    return _ENCODER.encode(shape(event, row.leaf_hash)) + b"\n"
+    return write(event, row.leaf_hash)

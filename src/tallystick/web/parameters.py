@@ -78,8 +78,8 @@ FEED = (
 EXPORT_FORMAT = (
     Parameter(
         name="format",
-        summary="jsonl (default): every row with its proof; ocsf: an OCSF event a line; langfuse-jsonl: its rows.",
-        schema={"enum": ["jsonl", "ocsf", "langfuse-jsonl"]},
+        summary="jsonl (default): every row with its proof; ocsf: an OCSF event a line; langfuse-jsonl: its rows; csv.",
+        schema={"enum": ["jsonl", "ocsf", "langfuse-jsonl", "csv"]},
     ),
     Parameter(
         name="version",

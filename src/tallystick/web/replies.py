@@ -17,7 +17,10 @@ FEED = (
     Reply(status=200, summary="A page, in order of position."),
     Reply(status=200, summary="Server-sent events.", type="text/event-stream", schema=_TEXT),
 )
-EXPORT = (Reply(status=200, summary="One JSON document a line.", type="application/jsonl", schema=_TEXT),)
+EXPORT = (
+    Reply(status=200, summary="One JSON document a line.", type="application/jsonl", schema=_TEXT),
+    Reply(status=200, summary="One event a line, headings first.", type="text/csv", schema=_TEXT),
+)
 METRICS = (
     Reply(status=200, summary="All numbers, in Prometheus' text format.", type="text/plain", schema=_TEXT),
 )

@@ -17,11 +17,13 @@ FORMATS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "jsonl": {},
     "ocsf": {"version": ("1.1.0", "1.7.0"), "view": ("default", "native", "api_activity")},
     "langfuse-jsonl": {},
+    "csv": {},
 }
+TYPES = {"csv": "text/csv; charset=utf-8; header=present"}
 
 
 async def export_events(call: Call) -> Answer:
-    """Stream the events that match: `jsonl` with everything needed to check them offline, as OCSF, or as Langfuse's rows.
+    """Stream the events that match: `jsonl` with everything needed to check them offline, as OCSF, as Langfuse's rows or as CSV.
 
     OCSF comes in version 1.1.0, which SIEMs and lakes read, or 1.7.0; view `native` takes the best class for each
     action, `api_activity` always 6003, `default` what is read best in that version.
@@ -33,7 +35,7 @@ async def export_events(call: Call) -> Answer:
     query = parse([pair for pair in pairs if pair[0] not in taken], now=call.services.now())
     stream, name = await _begin(call, query, format, options)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return StreamingResponse(stream, headers=headers, media_type="application/jsonl")
+    return StreamingResponse(stream, headers=headers, media_type=TYPES.get(format, "application/jsonl"))
 
 
 async def _begin(
@@ -47,6 +49,8 @@ async def _begin(
         return lines, f"tallystick.ocsf-{version}.jsonl"
     if format == "langfuse-jsonl":
         return await services.export_lines.langfuse(call.caller, query), "tallystick.langfuse.jsonl"
+    if format == "csv":
+        return await services.export_lines.csv(call.caller, query), "tallystick.csv"
     return await services.export.jsonl(call.caller, query), "tallystick.jsonl"
 
 
