@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 CONTRAST = (Path(__file__).parents[1] / "web" / "contrast.js").read_text()
 SMALL_TARGETS = """() => [...document.querySelectorAll('a, button, input, select, textarea, summary')]
   .filter(one => one.offsetParent && one.type !== 'hidden' && getComputedStyle(one).position !== 'fixed')
-  .filter(one => one.tagName !== 'A' || one.className || one.closest('nav'))
+  .filter(one => one.tagName !== 'A' || !one.closest('p'))
   .map(one => [one.getBoundingClientRect(), one.outerHTML.slice(0, 80)])
   .filter(([box]) => box.height > 0 && box.height < 24 && !(box.width <= 20)).map(([, text]) => text)"""
 UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]):not([hidden]), select, textarea')]
@@ -148,8 +148,10 @@ def test_signing_in_without_a_script_by_keyboard_alone(house: Server, chromium: 
     page = visitor.page
     visitor.go("/account")
     assert page.url.startswith(f"{house.url}/sign-in?to=")
-    page.keyboard.type(OWNER)  # the field has the focus
+    page.locator("#email:focus").wait_for()  # nobody had to press anything for that
+    page.keyboard.type(OWNER)
     page.keyboard.press("Tab")
+    page.locator("#password:focus").wait_for()
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{house.url}/account")
@@ -157,8 +159,8 @@ def test_signing_in_without_a_script_by_keyboard_alone(house: Server, chromium: 
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Dark").focus()
     page.keyboard.press("Enter")
-    page.wait_for_url(f"{house.url}/account")
-    assert page.locator("html[data-theme=dark]").count() == 1
+    page.locator("html[data-theme=dark]").wait_for()
+    assert page.url == f"{house.url}/account"
     page.locator("summary").focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Sign out").focus()
@@ -202,13 +204,13 @@ def test_wrong_words_are_said_where_they_are_heard(house: Server, chromium: Any)
     )
     assert page.input_value("#email") == "wrong@example.com"
     assert page.input_value("#password") == ""
-    assert page.input_value("input[name=to]") == "/account"
+    assert page.input_value("main input[name=to]") == "/account"
     visitor.context.close()
 
 
 def test_setting_up_a_second_factor_by_hand(house: Server, chromium: Any) -> None:
     """The page would show a code no app can read, or end without the recovery codes."""
-    add_member(house, "careful@example.com")
+    add_member(house, "careful@example.com", "AUDITOR")
     visitor = Visitor(chromium, house)
     page = visitor.page
     visitor.sign_in("careful@example.com")
@@ -240,7 +242,8 @@ def test_signing_in_through_a_provider_by_hand(
     context = chromium.new_context(java_script_enabled=True)
     page = context.new_page()
     wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text))
+    # What the provider's own pages do wrong is not ours.
+    page.on("console", lambda one: wrong.append(one.text) if house.url in one.location["url"] else None)
     page.goto(f"{house.url}/account")
     page.click("text=Continue with Example ID")
     assert page.url.startswith(provider.url)
@@ -249,7 +252,7 @@ def test_signing_in_through_a_provider_by_hand(
     page.wait_for_url(re.compile(re.escape(house.url)))
     assert page.url == f"{house.url}/account", page.content()
     assert "hand@example.com" in page.content()
-    assert [one for one in wrong if "favicon" not in one] == []
+    assert wrong == []
     context.close()
 
 

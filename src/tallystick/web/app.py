@@ -217,7 +217,8 @@ class Application:
             Route(
                 path, ByMethod({page.method: GuardedPage(page, parts) for page in PAGES if page.path == path})
             )
-            for path in dict.fromkeys(page.path for page in PAGES)
+            # A path with a parameter in it comes after those that it would swallow.
+            for path in sorted(dict.fromkeys(page.path for page in PAGES), key=lambda path: "{" in path)
         ]
         nowhere = no_such_page(parts)
         self._rest = Starlette(routes=routes, exception_handlers={404: nowhere, HTTPException: nowhere})

@@ -8,6 +8,7 @@ mapping the provider decides the role at every sign-in, except that the last own
 from __future__ import annotations
 
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +34,7 @@ from tallystick.store.providers import Known, ProviderRow
 SECRET = "client secret of an identity provider"  # noqa: S105 - the purpose it is sealed for
 FLOW = "single sign-on under way"
 FLOW_SECONDS = 600
+_USED_MAX = 20_000
 NO_ROLE = "MEMBER"
 
 
@@ -90,6 +92,7 @@ class SingleSignOn:
         self._oidc = oidc
         self._now = now
         self._random = random
+        self._used: OrderedDict[str, datetime] = OrderedDict()
 
     async def choices(self, organization_id: UUID | None) -> tuple[str | None, list[Choice]]:
         """Return an organization's name and providers; without one those of the server's only organization."""
@@ -133,6 +136,7 @@ class SingleSignOn:
                 raise BadAnswer(
                     "bad_state", "This answer is not to the sign-in that this browser began. Begin again."
                 )
+            self._use(underway.flow.state)
             row = await self._provider(underway.organization_id, underway.provider_id)
             claims = await self._oidc.finish(self._opened(row), underway.flow, answer)
             told = person_of(claims, row.groups_claim)
@@ -141,6 +145,17 @@ class SingleSignOn:
             await self._failed(underway, error, visit)
             raise
         return session, underway.to
+
+    def _use(self, state: str) -> None:
+        """Take an answer once, also when the provider would take its code twice."""
+        at = self._now()
+        while self._used and (
+            len(self._used) >= _USED_MAX or at - next(iter(self._used.values())) > timedelta(seconds=FLOW_SECONDS)
+        ):
+            self._used.popitem(last=False)
+        if state in self._used:
+            raise BadAnswer("replayed", "This answer was used before. Begin again.")
+        self._used[state] = at
 
     async def _admit(self, row: ProviderRow, told: Person, visit: Visit) -> NewSession:
         found = await self._member(row, told, visit)

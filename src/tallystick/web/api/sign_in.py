@@ -79,15 +79,11 @@ async def create_link(call: Call) -> Answer:
     member_id, email = wish.member_id or None, wish.email or None
     if member_id is not None and email is not None:
         raise Refused("Name a member by member_id or by email, not both.", rule="shape")
+    origin = call.services.address.origin_of(call.header(b"host"))
     link = await call.services.links.wished(call.caller, visit_of(call), member_id=member_id, email=email)
-    origin = call.services.address.public_url or _own(call)
     return json_answer(
         {"url": origin + link.path, "purpose": link.purpose, "expires_at": link.expires_at}, 201
     )
-
-
-def _own(call: Call) -> str:
-    return f"http://{call.header(b'host') or 'localhost'}"
 
 
 async def list_sessions(call: Call) -> Answer:

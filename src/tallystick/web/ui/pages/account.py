@@ -11,7 +11,32 @@ from tallystick.web.api.sign_in import visit_of
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import status_of
 from tallystick.web.ui.forms import read_form
-from tallystick.web.ui.render import render, see_other
+from tallystick.web.ui.render import render, see_other, templates
+
+# The first that is found names it; each newer browser also claims to be an older one.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"),
+    ("CrOS", "ChromeOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def browser_of(user_agent: str | None) -> str:
+    """Return a user agent in two words, as far as they can be told; what is no browser's is shown as it is."""
+    if not user_agent:
+        return "—"
+    name = next((shown for mark, shown in _BROWSERS if mark in user_agent), None)
+    system = next((shown for mark, shown in _SYSTEMS if mark in user_agent), None)
+    return user_agent[:120] if name is None else f"{name} on {system}" if system else name
+
+
+templates().filters["browser"] = browser_of
 
 
 async def show(call: Call) -> Answer:
