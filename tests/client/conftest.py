@@ -16,15 +16,15 @@ from .fake import Fake, fake_server
 
 
 @pytest.fixture
-def make_audit(server: Server, tmp_path: Path) -> Iterator[Callable[..., tallystick.Audit]]:
-    """Makes `Audit`s with spools of the test's own, and closes them when it ends."""
+def make_audit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., tallystick.Audit]]:
+    """Makes `Audit`s with spools of the test's own, against the run's server unless told otherwise."""
     made: list[tallystick.Audit] = []
 
     def make(**more: Any) -> tallystick.Audit:
-        chosen = {
-            "url": server.url, "api_key": server.write_key, "spool": tmp_path / "spool", "linger_seconds": 0.01,
-            "exit_seconds": 0.0, **more,
-        }  # fmt: skip
+        chosen = {"spool": tmp_path / "spool", "linger_seconds": 0.01, "exit_seconds": 0.0, **more}
+        if "url" not in chosen:
+            server: Server = request.getfixturevalue("server")
+            chosen = {"url": server.url, "api_key": server.write_key, **chosen}
         made.append(tallystick.Audit(**chosen))
         return made[-1]
 
