@@ -259,7 +259,7 @@ def test_an_oversized_form(house: Server) -> None:
 
 def test_unknown_and_revoked_tokens_take_the_same_time_and_answer(house: Server) -> None:
     """A stopwatch, or a byte, would tell which tokens were once good."""
-    revoked = ["tss_" + secrets.token_urlsafe(32) for _ in range(40)]
+    revoked = ["tss_" + secrets.token_urlsafe(32) for _ in range(80)]
     for number, token in enumerate(revoked):
         execute(
             house,
@@ -270,17 +270,16 @@ def test_unknown_and_revoked_tokens_take_the_same_time_and_answer(house: Server)
     took: dict[str, list[float]] = {"revoked": [], "unknown": []}
     answers = set()
     with browser(house) as client:
-        client.get("/v1/events")
         for token in revoked:
             for kind, one in (("revoked", token), ("unknown", "tss_" + secrets.token_urlsafe(32))):
                 started = time.perf_counter()
-                answer = client.get("/sign-in", headers={"Cookie": f"tallystick={one}"})
+                answer = client.get("/", headers={"Cookie": f"tallystick={one}"})
                 took[kind].append(time.perf_counter() - started)
-                assert answer.status_code == 200
-                answers.add(answer.text)
-    one, other = (statistics.median(times) for times in took.values())
+                answers.add((answer.status_code, answer.headers["location"], answer.text))
     assert len(answers) == 1
-    assert abs(one - other) < 0.0006 + 0.15 * min(one, other), (one, other)
+    # The quick quarter: what a busy machine adds to the rest says nothing about us.
+    one, other = (statistics.quantiles(times, n=4)[0] for times in took.values())
+    assert abs(one - other) < 0.0002 + 0.1 * min(one, other), (one, other)
 
 
 def test_the_second_factor(house: Server) -> None:
