@@ -35,10 +35,12 @@ from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.evidence import Evidences
 from tallystick.services.examine import Diagnosis, Examine
 from tallystick.services.export import Export
+from tallystick.services.export_jobs import ExportJobs
 from tallystick.services.export_lines import LineExport
 from tallystick.services.heartbeat import Heartbeat
 from tallystick.services.holders import Holders
 from tallystick.services.ingest import Ingest
+from tallystick.services.keeping.build import build_keeping
 from tallystick.services.lifetime import Lifetime
 from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
@@ -113,10 +115,13 @@ class Runtime:
         await migrate.migrate(logins.owner, migrate.read_plan(), say=self._say, pooler=self._pooler)
         self.writer = await self._open(logins, "writer")
         self.reader = await self._open(logins, "reader")
+        self.keeper = await self._open(logins, "keeper")
         await self._services()
         await self.appender.start()
         self._tasks.append(asyncio.create_task(self.heartbeat.run(), name="heartbeat"))
         self._tasks.append(asyncio.create_task(self.own_log.run(), name="own log"))
+        self._tasks.append(asyncio.create_task(self.export_jobs.run(), name="exports"))
+        self._tasks.append(asyncio.create_task(self.keeping.rounds.run(), name="purge"))
 
     @property
     def _pooler(self) -> bool:
@@ -226,6 +231,10 @@ class Runtime:
         self.export = Export(self.reader, self.signer, now=now)
         self.checks = Checks(self.export, self.signer, now=now, random=os.urandom)
         self.export_lines = LineExport(self.reader, self.signer, product_version=__version__)
+        self.export_jobs = ExportJobs(
+            self.writer, self.ingest, self.export, self.export_lines, self.log, data / "exports", now=now,
+            random=os.urandom,
+        )  # fmt: skip
         self.viewers = Viewers(self.writer, self.ingest, now=now, monotonic=time.monotonic, random=os.urandom)
         self.own_log = OwnLog(
             self.ingest,
@@ -235,6 +244,15 @@ class Runtime:
             find_holder=Holders(self.writer, now=now).find,
             unknown=lambda: self.metrics.unknown_credentials.inc(),
             appended=self.read.appended,
+        )
+        self.keeping = build_keeping(
+            self.keeper,
+            self.signer,
+            redaction_of=self._redaction_of,
+            organizations=self._organization_ids,
+            now=now,
+            random=os.urandom,
+            new_id=new_id,
         )
         self.lifetime = Lifetime(
             self.ingest,
@@ -250,6 +268,9 @@ class Runtime:
             queued_events=lambda: self.appender.waiting[0],
             own_events=lambda: self.own_log.waiting,
         )
+
+    async def _organization_ids(self) -> list[UUID]:
+        return [one.id for one in await organizations.list_all(self.writer)]
 
     async def _instance_name(self) -> str:
         """The name the database knows wins: two servers on one database are one instance."""
@@ -279,6 +300,7 @@ class Runtime:
             log=self.log,
             export=self.export,
             export_lines=self.export_lines,
+            export_jobs=self.export_jobs,
             switches=self.switches,
             registered=self.registered,
             quarantine=self.quarantine,
@@ -290,6 +312,7 @@ class Runtime:
             saved_views=self.saved_views,
             directory=self.office.directory,
             groups=self.office.groups,
+            keeping=self.keeping.desk,
             own_log=self.own_log,
             viewers=self.viewers,
             bodies=self.bodies,
@@ -392,6 +415,8 @@ class Runtime:
             await self.own_log.stop()
         if hasattr(self, "people"):
             await self.people.oidc.close()
+        if hasattr(self, "keeping"):
+            await self.keeping.appender.stop()
         if hasattr(self, "appender"):
             await self.appender.stop()
             self.signer.close()

@@ -29,6 +29,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "operator-keys": ("operator_keys", "OPERATOR_KEYS", "Keys that work for every organization of this server."),
     "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
     "spool": ("spool", "SPOOL", "See and send what applications on this machine recorded."),
+    "retention": ("keeping", "RETENTION", "See and change how long events are kept."),
+    "holds": ("keeping", "HOLDS", "Set and release legal holds."),
+    "erase": ("keeping", "ERASE", "Erase a person, or chosen values."),
+    "approvals": ("keeping", "APPROVALS", "Decide what needs a second person."),
     "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),
 }
 

@@ -62,6 +62,10 @@ class Connection:
         """Send `content` and return the JSON of the answer."""
         return self._json(self._send("POST", path, content=content, headers={"Content-Type": kind}))
 
+    def put(self, path: str, content: bytes) -> Any:
+        """Put JSON there and return the JSON of the answer."""
+        return self._json(self._send("PUT", path, content=content, headers={"Content-Type": "application/json"}))
+
     def delete(self, path: str) -> Any:
         """Delete and return the JSON of the answer."""
         return self._json(self._send("DELETE", path))

@@ -207,7 +207,11 @@ async def checkpoint_before(
 async def begin_removal(
     connection: Connection, organization_id: UUID, removal_id: UUID, kind: Kind, positions: Positions
 ) -> None:
-    """Write down what this transaction is about to remove; `removal_id` is that of the event to come."""
+    """Write down what this transaction is about to remove; `removal_id` is that of the event to come.
+
+    Raises Misconfigured where the login may not remove anything.
+    """
+    await become_keeper(connection)
     await fetch(
         connection, "begin_removal", organization=organization_id, id=removal_id, kind=kind,
         positions=multirange(positions),

@@ -165,7 +165,7 @@ GRANT UPDATE (events, removed, left_in_clear, finished_at) ON erasures TO tallys
 GRANT UPDATE (decision, decided_by, decided_at, used_at, request) ON approvals TO tallystick_keeper;
 GRANT UPDATE (opening, seed, ip, target_type, target_id, more_targets) ON audit_logs TO tallystick_keeper;
 GRANT DELETE ON audit_logs, idempotency, terms, event_counts, subjects, subject_labels TO tallystick_keeper;
-GRANT UPDATE (violations) ON quarantine TO tallystick_keeper;
+GRANT UPDATE (config) ON organizations TO tallystick_keeper;
 GRANT DELETE ON quarantine TO tallystick_keeper;
 REVOKE ALL ON FUNCTION remove_month(uuid, timestamptz, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION remove_month(uuid, timestamptz, interval) TO tallystick_keeper;

@@ -14,7 +14,17 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tallystick.errors import NotFound, Refused
-from tallystick.services.permissions import ANYONE, EXPORT, KEYS, MANAGE, MEMBERS, READ, WRITE
+from tallystick.services.permissions import (
+    ANYONE,
+    EXPORT,
+    HOLDS,
+    KEYS,
+    MANAGE,
+    MEMBERS,
+    READ,
+    RETENTION,
+    WRITE,
+)
 from tallystick.web import assets, catalogue_page, cross_origin, docs, openapi, replies
 from tallystick.web.api import (
     actions,
@@ -23,6 +33,7 @@ from tallystick.web.api import (
     feed,
     groups,
     health,
+    keeping,
     keys,
     langsmith,
     langwatch,
@@ -124,6 +135,24 @@ OPERATIONS: tuple[Operation, ...] = (
     op("POST", "/v1/teams", "createTeam", workspaces.create_team, MEMBERS, "Workspaces", **workspaces.TEAM),
     op("PATCH", "/v1/teams/{id}", "renameTeam", workspaces.rename_team, MEMBERS, "Workspaces", **workspaces.TEAM_CHANGE),
     op("DELETE", "/v1/teams/{id}", "deleteTeam", workspaces.delete_team, MEMBERS, "Workspaces", **workspaces.REMOVE),
+    op("GET", "/v1/retention", "getRetention", keeping.get_retention, RETENTION, "Keeping"),
+    op("PUT", "/v1/retention", "changeRetention", keeping.change_retention, RETENTION, "Keeping", **keeping.POLICY),
+    op("POST", "/v1/retention:preview", "previewRetention", keeping.preview_retention, RETENTION, "Keeping",
+       **keeping.POLICY_PREVIEW),
+    op("POST", "/v1/retention:run", "runRetention", keeping.run_retention, RETENTION, "Keeping"),
+    op("GET", "/v1/holds", "listHolds", keeping.list_holds, HOLDS, "Keeping"),
+    op("POST", "/v1/holds", "setHold", keeping.set_hold, HOLDS, "Keeping", **keeping.HOLD),
+    op("POST", "/v1/holds:preview", "previewHold", keeping.preview_hold, HOLDS, "Keeping", **keeping.HOLD_PREVIEW),
+    op("POST", "/v1/holds/{id}:release", "releaseHold", keeping.release_hold, HOLDS, "Keeping", **keeping.RELEASE),
+    op("GET", "/v1/erasures", "listErasures", keeping.list_erasures, MANAGE, "Keeping"),
+    op("POST", "/v1/erasures", "erase", keeping.erase, MANAGE, "Keeping", **keeping.ERASURE),
+    op("POST", "/v1/erasures:preview", "previewErasure", keeping.preview_erasure, MANAGE, "Keeping",
+       **keeping.ERASURE_PREVIEW),
+    op("GET", "/v1/approvals", "listApprovals", keeping.list_approvals, MANAGE, "Keeping"),
+    op("PUT", "/v1/approvals", "switchDualControl", keeping.switch_dual_control, MANAGE, "Keeping",
+       **keeping.DUAL_CONTROL),
+    op("POST", "/v1/approvals/{id}:approve", "approve", keeping.approve, MANAGE, "Keeping", **keeping.APPROVAL),
+    op("POST", "/v1/approvals/{id}:refuse", "refuse", keeping.refuse, MANAGE, "Keeping", **keeping.APPROVAL),
     op("GET", "/v1/viewer-sessions", "listViewers", viewers.list_viewers, READ, "Delegated reading"),
     op("POST", "/v1/viewer-sessions", "createViewer", viewers.create_viewer, READ, "Delegated reading", **viewers.VIEWER),
     op("POST", "/v1/viewer-sessions:exchange", "exchangeViewer", viewers.exchange_viewer, None, "Delegated reading",

@@ -12,8 +12,10 @@ from tallystick.services.checks import Checks
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.evidence import Evidences
 from tallystick.services.export import Export
+from tallystick.services.export_jobs import ExportJobs
 from tallystick.services.export_lines import LineExport
 from tallystick.services.ingest import Ingest
+from tallystick.services.keeping.desk import Desk
 from tallystick.services.keys import Keys
 from tallystick.services.log import Log
 from tallystick.services.own_log import OwnLog
@@ -62,6 +64,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     log: Log
     export: Export
     export_lines: LineExport
+    export_jobs: ExportJobs
     switches: Switches
     registered: Registered
     quarantine: Quarantine
@@ -73,6 +76,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     saved_views: SavedViews
     directory: Directory
     groups: Groups
+    keeping: Desk
     own_log: OwnLog
     viewers: Viewers
     bodies: Bodies

@@ -68,7 +68,6 @@ class Door:
         """
 
         async def before(connection: Connection) -> None:
-            await keeping.become_keeper(connection)
             await keeping.take_turn(connection, organization_id)
             if first is not None:
                 await first(connection)
@@ -91,7 +90,7 @@ class Door:
         self,
         organization_id: UUID,
         action: str,
-        record: Record,
+        record: Record | None = None,
         *,
         actor: Actor = SERVER,
         targets: Sequence[Target] = (),
@@ -104,7 +103,7 @@ class Door:
         """Return the event that records something; what people told of it is redacted like everything else."""
         event: Event = own_event(
             actor, action, targets=targets, before=before, after=after, context=context,
-            metadata=msgspec.to_builtins(record),
+            metadata=None if record is None else msgspec.to_builtins(record),
         )  # fmt: skip
         event = msgspec.structs.replace(event, id=str(id or self.new_id()))
         redaction = self._redaction_of(organization_id) if told_by_people else _AS_IT_IS

@@ -77,7 +77,7 @@ class Policies:
     async def view(self, principal: Principal) -> PoliciesView:
         """Return the rules in force and those to come."""
         require_whole_organization(principal, RETENTION)
-        versions, at = await self._versions(principal.organization_id), self._now()
+        versions, at = await self.versions(principal.organization_id), self._now()
         force = in_force(versions, at)
         shown = [_view(one) for one in force.values()]
         if DEFAULT_RULE not in force:
@@ -86,7 +86,7 @@ class Policies:
 
     async def shortens(self, principal: Principal, wish: Wish) -> bool:
         """Tell whether a wish would have events go sooner than they do now."""
-        versions, at = await self._versions(principal.organization_id), self._now()
+        versions, at = await self.versions(principal.organization_id), self._now()
         return self._next(versions, wish, at)[1]
 
     async def change(self, principal: Principal, wish: Wish, *, context: Context | None = None) -> RuleView:
@@ -96,7 +96,7 @@ class Policies:
         """
         require_whole_organization(principal, RETENTION)
         organization_id = principal.organization_id
-        versions, at = await self._versions(organization_id), self._now()
+        versions, at = await self.versions(organization_id), self._now()
         version, shorter = self._next(versions, wish, at)
         old = in_force(versions, at).get(version.rule)
         record = PolicyRecord(
@@ -154,12 +154,17 @@ class Policies:
         self, organization_id: UUID, wish: Wish, at: datetime
     ) -> tuple[list[PolicyVersion], datetime]:
         """Return all versions as they would be with `wish`, and from when on."""
-        versions = await self._versions(organization_id)
+        versions = await self.versions(organization_id)
         version, _ = self._next(versions, wish, at)
         last = max((one.position for one in versions), default=-1) + 1
         return [*versions, replace(version, position=last)], version.effective_at
 
-    async def _versions(self, organization_id: UUID) -> list[PolicyVersion]:
+    def now(self) -> datetime:
+        """Return what time it is."""
+        return self._now()
+
+    async def versions(self, organization_id: UUID) -> list[PolicyVersion]:
+        """Return every version of every rule."""
         async with transaction(self._door.keeper, reading=True, organization=organization_id) as connection:
             return await versions_of(connection, organization_id)
 

@@ -44,6 +44,7 @@ from tallystick.verify.records import (
 )
 
 TILE: Final = 256
+PREVIEW_AT_ONCE: Final = 200_000
 IDS_KEPT: Final = timedelta(days=35)  # a sender may come back with an event for that long
 
 
@@ -109,6 +110,30 @@ class Purge:
                 break
             removed += await self._purge_month(organization_id, plan, span)
         return removed
+
+    async def preview(
+        self, organization_id: UUID, versions: Sequence[PolicyVersion], at: datetime
+    ) -> dict[str, tuple[int, int]]:
+        """Return how many events of now each rule of `versions` would let go at a moment, and how many of them are held."""
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
+            head = await logs.head(connection, organization_id)
+            size = head.size if head else 0
+            force = in_force(versions, at)
+            force.setdefault(DEFAULT_RULE, _built_in(at))
+            tides = [await self._tide(connection, organization_id, one, at, size) for one in force.values()]
+            bounds = [
+                Bound(one.version.rule, one.version.stream, _level(one.version.workspace), one.bound)
+                for one in tides
+            ]
+            counts: dict[str, tuple[int, int]] = {one.rule: (0, 0) for one in bounds}
+            end = max((one.bound for one in bounds), default=0)
+            for first in range(0, end, PREVIEW_AT_ONCE):
+                found = await keeping.due_count(
+                    connection, organization_id, bounds, first, min(end, first + PREVIEW_AT_ONCE)
+                )
+                for rule, (events, held) in found.items():
+                    counts[rule] = (counts[rule][0] + events, counts[rule][1] + held)
+        return counts
 
     async def plan(self, organization_id: UUID) -> Plan:
         """Return what is due now; where no policy was ever recorded and something is due, records the default."""

@@ -43,7 +43,7 @@ class PolicyVersion(Struct, frozen=True, kw_only=True):
         return self.stream, self.workspace
 
 
-class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"class_": "class"}):
     """What a rule shall be: of a stream, of a workspace ("-" = the organization's own level), or of everything else.
 
     `days` goes with the class custom only; `ended` makes an end of a stream's or workspace's own rule.

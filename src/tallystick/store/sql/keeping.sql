@@ -279,3 +279,35 @@ ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.unti
 -- drop_lease --
 -- Let somebody else do it.
 UPDATE leases SET until = :now WHERE name = :name AND holder = :holder
+
+-- dual_control --
+-- Whether some acts of this organization need a second person.
+SELECT config -> 'dual_control' = 'true'::jsonb AS on FROM organizations WHERE id = :organization
+
+-- set_dual_control --
+-- Have some acts need a second person, or not.
+UPDATE organizations SET config = config || jsonb_build_object('dual_control', :on::boolean) WHERE id = :organization
+RETURNING id
+
+-- approvals --
+-- Requests of approval, newest first.
+SELECT id, act, request, requested_by, requested_at, expires_at, decision, decided_by, decided_at, used_at FROM approvals
+WHERE organization_id = :organization AND (:id::text IS NULL OR id = :id) ORDER BY requested_at DESC, id LIMIT :rows_max
+
+-- add_approval --
+-- Ask for a second person.
+INSERT INTO approvals (organization_id, id, act, request, requested_by, requested_at, expires_at)
+VALUES (:organization, :id, :act, :request, :requested_by, :requested_at, :expires_at)
+
+-- decide --
+-- Approve or refuse what nobody has decided and what is not over.
+UPDATE approvals SET decision = :decision, decided_by = :decided_by, decided_at = :decided_at
+WHERE organization_id = :organization AND id = :id AND decision IS NULL AND expires_at > :decided_at RETURNING id
+
+-- makers --
+-- Who made a key, who made the key that made it, and so on.
+WITH RECURSIVE chain AS (
+    SELECT k.id, k.created_by FROM api_keys k WHERE k.organization_id = :organization AND k.id = :id
+    UNION SELECT k.id, k.created_by FROM chain c
+    JOIN api_keys k ON k.organization_id = :organization AND k.id = c.created_by
+) SELECT id, created_by FROM chain
