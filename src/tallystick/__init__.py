@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tallystick.client.audit import AsyncAudit as AsyncAudit
     from tallystick.client.audit import Audit as Audit
     from tallystick.client.delivery import Stats as Stats
+    from tallystick.client.reader import Client as Client
     from tallystick.client.recording import Receipt as Receipt
     from tallystick.client.snapshot import snapshot as snapshot
     from tallystick.client.transport import Committed as Committed
@@ -41,6 +42,7 @@ _PLACES = {
     ),
     "client.audit": ("AsyncAudit", "Audit"),
     "client.delivery": ("Stats",),
+    "client.reader": ("Client",),
     "client.recording": ("Receipt",),
     "client.snapshot": ("snapshot",),
     "client.transport": ("Committed",),
