@@ -19,29 +19,38 @@ WIDTHS = (360, 768, 1360)
 STATIC = Path(ui.__file__).parent / "static"
 # Every state somebody can bring the page into, and how.
 STATES = {
-    "table": ("/events?view=all", ()),
-    "compact": ("/events?outcome=denied&outcome=failure&density=compact", ()),
-    "more": ("/events?ip=203.0.113.77", ()),
-    "columns": ("/events?view=all", ("#columns summary",)),
-    "views": ("/events?view=all", ("#views summary",)),
-    "copy as": ("/events?outcome=denied", (".pass-on summary",)),
-    "drawer": ("/events?action=^update_dataset$", ("#rows tr:first-child a.open",)),
-    "value": ("/events?stream=platform", ("#rows .c-action a.v",)),
+    "table": ("/events?view=all&limit=10", ()),
+    "compact": ("/events?outcome=denied&outcome=failure&density=compact&limit=10", ()),
+    "more": ("/events?ip=203.0.113.77&limit=10", ()),
+    "columns": ("/events?view=all&limit=10", ("#columns summary",)),
+    "views": ("/events?view=all&limit=10", ("#views summary",)),
+    "copy as": ("/events?outcome=denied&limit=10", (".pass-on summary",)),
+    "drawer": ("/events?action=^update_dataset$&limit=10", ("#rows tr:first-child a.open",)),
+    "value": ("/events?stream=platform&limit=10", ("#rows .c-action a.v",)),
     "wrong": ("/events?colour=red", ()),
     "empty": ("/events?user=nobody-of-this-name&range=7d", ()),
-    "all columns": ("/events?view=all&cols=sentence,id,actor_type,role,on_behalf_of,credential,user_agent,request_id,"
+    "all columns": ("/events?view=all&limit=10&cols=sentence,id,actor_type,role,on_behalf_of,credential,user_agent,request_id,"
                     "error_code,country,sensitivity,received,tags", ()),
-    "hostile": ("/events?project=hostile", ()),
+    "hostile": ("/events?project=hostile&limit=10", ()),
 }  # fmt: skip
 
 
-def axe(page) -> list[str]:
-    """Return what axe-core finds wrong with the page, in words."""
+# Controls that are too small to be hit (WCAG 2.2, 2.5.8).
+SMALL = """() => [...document.querySelectorAll('#view :is(button, input, select, summary, .choice a, .chip a)')]
+    .filter(one => one.checkVisibility({visibilityProperty: true}) && one.type !== 'checkbox')
+    .filter(one => { const box = one.getBoundingClientRect(); return box.height < 24 || box.width < 24 })
+    .map(one => one.outerHTML.slice(0, 90))"""
+
+
+def axe(page, rule: str = "") -> list[str]:
+    """Return what axe-core finds wrong with the page, in words; with `rule` only that rule is asked."""
     found = importlib.util.find_spec("axe_playwright_python")
     if found is None or found.origin is None:
         pytest.skip("axe-playwright-python is not installed")
-    page.evaluate(Path(found.origin).with_name("axe.min.js").read_text())
-    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    if not page.evaluate("Boolean(window.axe)"):
+        page.evaluate(Path(found.origin).with_name("axe.min.js").read_text())
+    only = {"runOnly": [rule]} if rule else {}
+    result = page.evaluate(f"axe.run(document, {json.dumps({'resultTypes': ['violations'], **only})})")
     return [
         f"{one['id']}: {node['target']} {node['failureSummary'][:200]}"
         for one in result["violations"]
@@ -49,34 +58,23 @@ def axe(page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
-def test_every_state_is_accessible(visit, state: str, scheme: str) -> None:
-    """Whoever uses a screen reader, a keyboard or weak eyes would be locked out of this state."""
+def test_every_state_is_accessible_and_fits(visit, state: str) -> None:
+    """Whoever uses a screen reader, a keyboard, weak eyes or a phone would be locked out of this state."""
     path, clicks = STATES[state]
-    one = visit(color_scheme=scheme)
+    one = visit(color_scheme="light")
     one.go(path)
     for selector in clicks:
         one.page.locator(selector).first.click()
-        one.page.wait_for_timeout(300)
+        one.page.wait_for_timeout(250)
     assert axe(one.page) == []
     assert one.page.locator("h1").count() == 1
-
-
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("state", ["table", "drawer", "wrong", "hostile", "columns"])
-def test_every_state_fits(visit, state: str, width: int) -> None:
-    """On a phone the page would have to be pushed sideways."""
-    path, clicks = STATES[state]
-    one = visit(viewport={"width": width, "height": 800})
-    one.go(path)
-    for selector in clicks:
-        one.page.locator(selector).first.click()
-        one.page.wait_for_timeout(300)
-    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-    small = one.page.evaluate("""() => [...document.querySelectorAll('#view :is(button, input, select, summary, .choice a, .chip a)')]
-        .filter(e => e.checkVisibility() && e.type !== 'checkbox' && (e.getBoundingClientRect().height < 24 || e.getBoundingClientRect().width < 24)).map(e => e.outerHTML.slice(0, 90))""")
-    assert small == []
+    one.page.emulate_media(color_scheme="dark")
+    assert axe(one.page, "color-contrast") == []
+    for width in WIDTHS:
+        one.page.set_viewport_size({"width": width, "height": 800})
+        assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert one.page.evaluate(SMALL) == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "system"])
@@ -84,7 +82,7 @@ def test_the_chosen_theme_wins(visit, theme: str) -> None:
     """A chosen theme would be overruled by the system's."""
     one = visit(color_scheme="light")
     one.page.context.add_cookies([{"name": "tallystick-theme", "value": theme, "url": one.url}])
-    one.go("/events?view=all")
+    one.go("/events?user=nobody")
     colour = one.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, colour[4:-1].split(","))) < 200) == (theme == "dark")
 

@@ -122,7 +122,7 @@ async def open_first(call: Call) -> Answer:
 async def make_first_key(call: Call) -> Answer:
     """Make a key that may record, and show the first lines of code with it in them, this once."""
     call.caller.require(KEYS)
-    made = await call.services.access.create_key(call.caller.organization_id, "First key", (WRITE,))
+    made = await call.services.keys.create(call.caller, "First key", (WRITE,), call.context)
     found = await listing(call.services, call.caller, _state(call, [("view", "all")]))
     values: dict[str, Any] = values_of(found, _origin(call)) | _first_run(call, found.is_new, made.key)
     values["detail"] = None
@@ -171,7 +171,7 @@ def _remembered(call: Call, answer: Response, state: State) -> Response:
 
 
 def _part(call: Call, template: str, state: State | None, values: dict[str, Any]) -> Response:
-    text = templates().get_template(template).render(values)
+    text = templates().get_template(template).render({"me": call.principal, **values})
     answer = Response(text, 200, SECURITY_HEADERS, media_type="text/html")
     if state is not None and call.header(b"hx-history-restore-request") is None:
         kind = "HX-Replace-Url" if call.header(b"x-typing") else "HX-Push-Url"
