@@ -31,6 +31,7 @@ _ENCODER = json.Encoder()
 
 Shape = Callable[[dict[str, Any], bytes], dict[str, Any]]
 Write = Callable[[dict[str, Any], bytes], bytes]
+Count = Callable[[int], None]  # is told how many events each piece holds
 
 
 class LineExport:
@@ -50,7 +51,7 @@ class LineExport:
         self._product_version = product_version
 
     async def ocsf(
-        self, principal: Principal, query: Query, *, version: Version, view: View
+        self, principal: Principal, query: Query, *, version: Version, view: View, count: Count | None = None
     ) -> AsyncIterator[bytes]:
         """Begin an export as OCSF; see `lines`."""
         log_name = self._signer.origin(principal.organization_id)
@@ -65,22 +66,29 @@ class LineExport:
                 product_version=self._product_version,
             )
 
-        return await self.lines(principal, query, shape)
+        return await self.lines(principal, query, shape, count)
 
-    async def langfuse(self, principal: Principal, query: Query) -> AsyncIterator[bytes]:
+    async def langfuse(
+        self, principal: Principal, query: Query, *, count: Count | None = None
+    ) -> AsyncIterator[bytes]:
         """Begin an export as rows of Langfuse's audit log; see `lines`."""
         log_name = self._signer.origin(principal.organization_id)
         return await self.lines(
             principal,
             query,
             lambda event, leaf_hash: langfuse_row(event, leaf_hash=leaf_hash, log_name=log_name),
+            count,
         )
 
-    async def csv(self, principal: Principal, query: Query) -> AsyncIterator[bytes]:
+    async def csv(
+        self, principal: Principal, query: Query, *, count: Count | None = None
+    ) -> AsyncIterator[bytes]:
         """Begin an export as CSV with a line of headings; see `lines`."""
-        return await self._begin(principal, query, csv.row, csv.header())
+        return await self._begin(principal, query, csv.row, csv.header(), count)
 
-    async def lines(self, principal: Principal, query: Query, shape: Shape) -> AsyncIterator[bytes]:
+    async def lines(
+        self, principal: Principal, query: Query, shape: Shape, count: Count | None = None
+    ) -> AsyncIterator[bytes]:
         """Begin an export of the events that match, in the order of positions, and return its lines as they come.
 
         The log's head is fixed now: events recorded later are not in it; the page of the query plays no part. An
@@ -91,10 +99,10 @@ class LineExport:
         def write(event: dict[str, Any], leaf_hash: bytes) -> bytes:
             return _ENCODER.encode(shape(event, leaf_hash)) + b"\n"
 
-        return await self._begin(principal, query, write)
+        return await self._begin(principal, query, write, b"", count)
 
     async def _begin(
-        self, principal: Principal, query: Query, write: Write, first: bytes = b""
+        self, principal: Principal, query: Query, write: Write, first: bytes, count: Count | None
     ) -> AsyncIterator[bytes]:
         principal.require(EXPORT)
         wanted = narrow(principal, replace(filters_of(query), range=""))
@@ -105,16 +113,21 @@ class LineExport:
             start, end = await stored.span(connection, organization_id, wanted.since, wanted.until, size)
             selection = await stored.select(connection, organization_id, wanted, None)
         return self._lines(
-            ExportRows(self._pool, selection, start, end, self._pause_seconds_max), write, first
+            ExportRows(self._pool, selection, start, end, self._pause_seconds_max), write, first, count
         )
 
-    async def _lines(self, rows: ExportRows, write: Write, first: bytes) -> AsyncIterator[bytes]:
+    async def _lines(
+        self, rows: ExportRows, write: Write, first: bytes, count: Count | None
+    ) -> AsyncIterator[bytes]:
         if first:
             yield first
         async with aclosing(rows.pieces()) as pieces:
             async for piece in pieces:
-                if lines := b"".join(_line(row, write) for row in piece):
-                    yield lines
+                lines = [line for row in piece if (line := _line(row, write))]
+                if lines:
+                    if count is not None:
+                        count(len(lines))
+                    yield b"".join(lines)
 
 
 def _line(row: stored.Position, write: Write) -> bytes:

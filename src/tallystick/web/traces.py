@@ -150,6 +150,7 @@ UNRECORDED: Mapping[str, str] = {
     "checkPage": "it shows how far a check is, whose start is on record",
     "checkProgress": "it shows how far a check is, whose start is on record",
     "checkpoint": _NO_EVENT,
+    "beginExport": "the start of a job is on record, and a download where it is sent",
     "chooseTheme": "light or dark is nobody's business",
     "getAction": _NO_EVENT,
     "langsmithOperations": _NO_EVENT,

@@ -69,7 +69,7 @@ def summary_values(state: State, chart: Any, count: Any) -> dict[str, Any]:
     return {
         "chart": chart, "count": count, "searched_back_to": None,
         "summary_href": address([*state.filters, *state.look_pairs], f"{PATH}/summary"),
-        "count_exactly": state.here(count="exact"),
+        "count_exactly": state.here(count="exact"), "export_href": address(state.filters, "/exports/new"),
         "zoom_base": state.url(timeless), "zoom_out": state.url(timeless),
     }  # fmt: skip
 

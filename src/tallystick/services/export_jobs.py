@@ -1,0 +1,229 @@
+"""Exports written into files: begun by a person, carried on by whichever server is up, fetched within a day."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from msgspec.structs import replace
+
+from tallystick.errors import AuditError, Conflict, NotFound, Refused, TooLarge
+from tallystick.event.model import Context, Target
+from tallystick.query.model import Query, filters_of
+from tallystick.query.parse import format, parse
+from tallystick.services.export import Export
+from tallystick.services.export_lines import Count, LineExport
+from tallystick.services.export_writing import Writing
+from tallystick.services.ingest import Ingest
+from tallystick.services.log import Log
+from tallystick.services.narrow import narrow
+from tallystick.services.own_events import record_act
+from tallystick.services.permissions import EXPORT, MANAGE
+from tallystick.services.principal import Principal
+from tallystick.store import exports as rows
+from tallystick.store.connect import Connection, Pool
+from tallystick.store.exports import ExportRecord, Taken
+
+KEPT: Final = timedelta(hours=24)
+OPEN_MAX: Final = 5  # of one person at a time
+LISTED_MAX: Final = 200
+LEFT_SECONDS: Final = 30.0  # without a sign of life an export was left behind
+IDLE_SECONDS: Final = 2.0
+# What can be written, and how the files end.
+FORMATS: Final[Mapping[str, str]] = {
+    "csv": "csv", "jsonl": "jsonl", "ocsf-1.1.0": "ocsf-1.1.0.jsonl", "ocsf-1.7.0": "ocsf-1.7.0.jsonl",
+    "langfuse-jsonl": "langfuse.jsonl",
+}  # fmt: skip
+log = structlog.get_logger("tallystick.exports")
+
+
+class ExportJobs:
+    """Begins, lists, cancels and hands out exports, and writes those that wait.
+
+    Args:
+        writer: connections that may write.
+        folder: where the files lie; servers of one database share it.
+        now: the clock, in UTC.
+        random: gives that many random bytes.
+    """
+
+    def __init__(
+        self,
+        writer: Pool,
+        ingest: Ingest,
+        export: Export,
+        lines: LineExport,
+        proofs: Log,
+        folder: Path,
+        *,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._writer = writer
+        self._ingest = ingest
+        self._export = export
+        self._lines = lines
+        self._proofs = proofs
+        self._folder = folder
+        self._now = now
+        self._random = random
+        self._wake = asyncio.Event()
+
+    async def start(
+        self, principal: Principal, query: Query, wanted: str, *, total: int, context: Context
+    ) -> str:
+        """Begin an export of what matches, in one of FORMATS, and return its id; `total` is what is expected.
+
+        Raises Forbidden without the permission, Refused for another format, TooLarge when five wait already.
+        """
+        principal.require(EXPORT)
+        if wanted not in FORMATS:
+            raise Refused(f"'format' is one of {', '.join(FORMATS)}.", path="/format", rule="format")
+        filter = format(narrow(principal, replace(filters_of(query), range="")))
+        export_id, at = "exp_" + self._random(8).hex(), self._now()
+        organization_id = principal.organization_id
+
+        async def inside(connection: Connection, entries: object) -> None:
+            if await rows.open_of(connection, organization_id, principal.id) >= OPEN_MAX:
+                raise TooLarge(
+                    f"{OPEN_MAX} exports of yours are waiting or running. Wait for one, or cancel one.",
+                    rule="too_many_exports",
+                )
+            await rows.insert(
+                connection,
+                organization_id,
+                export_id,
+                wanted,
+                filter,
+                principal.id,
+                principal.name,
+                at,
+                total,
+            )
+
+        await record_act(
+            self._ingest, principal, "events.exported", targets=[Target(type="data_export", id=export_id)],
+            metadata={"format": wanted, "filter": filter, "events": total}, context=context, inside=inside,
+        )  # fmt: skip
+        self._wake.set()
+        return export_id
+
+    async def listed(self, principal: Principal) -> list[ExportRecord]:
+        """Return one's own newest exports; whoever manages the organization sees everybody's."""
+        principal.require(EXPORT)
+        whose = None if principal.may(MANAGE) and principal.sees_all else principal.id
+        return await rows.newest(self._writer, principal.organization_id, whose, LISTED_MAX)
+
+    async def get(self, principal: Principal, export_id: str) -> ExportRecord:
+        """Return one export; raises NotFound, also for another's that is not one's to see."""
+        principal.require(EXPORT)
+        found = None
+        if len(export_id) <= 64 and export_id.isprintable():
+            found = await rows.get(self._writer, principal.organization_id, export_id)
+        if found is None or (
+            found.owner_id != principal.id and not (principal.may(MANAGE) and principal.sees_all)
+        ):
+            raise NotFound("There is no such export.")
+        return found
+
+    async def cancel(self, principal: Principal, export_id: str, context: Context) -> None:
+        """Stop an export; what was written of it is removed. Raises Conflict when it had come to its end."""
+        found = await self.get(principal, export_id)
+
+        async def inside(connection: Connection, entries: object) -> None:
+            if not await rows.cancel(connection, principal.organization_id, export_id, self._now()):
+                raise Conflict("This export has come to its end already.", rule="export_over")
+
+        await record_act(
+            self._ingest, principal, "export.cancelled", targets=[Target(type="data_export", id=export_id)],
+            before={"state": found.state}, after={"state": "cancelled"}, context=context, inside=inside,
+        )  # fmt: skip
+
+    async def fetch(
+        self, principal: Principal, export_id: str, context: Context
+    ) -> tuple[ExportRecord, Path]:
+        """Return a finished export and its file, once the log says who fetched it; raises NotFound when it is gone."""
+        found = await self.get(principal, export_id)
+        path = self.path_of(principal.organization_id, export_id, found.format)
+        if (
+            found.state != "done"
+            or found.finished_at is None
+            or found.finished_at + KEPT < self._now()
+            or not path.exists()
+        ):
+            raise NotFound(
+                "The file of this export is not here: exports are kept for 24 hours. Begin another one."
+            )
+        await record_act(
+            self._ingest, principal, "export.downloaded", targets=[Target(type="data_export", id=export_id)],
+            metadata={"format": found.format, "events": found.events}, context=context,
+        )  # fmt: skip
+        return found, path
+
+    def path_of(self, organization_id: UUID, export_id: str, wanted: str) -> Path:
+        """Return where the file of an export lies."""
+        return self._folder / str(organization_id) / f"{export_id}.{FORMATS[wanted]}"
+
+    async def run(self) -> None:
+        """Write what waits, one after the other, and remove what was kept for a day; until cancelled."""
+        while True:
+            try:
+                await self._drop_old()
+                if not await self._work():
+                    self._wake.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+            except AuditError as error:
+                log.warning("exports wait", reason=str(error))
+                await asyncio.sleep(IDLE_SECONDS)
+
+    async def _drop_old(self) -> None:
+        for organization_id, export_id, wanted in await rows.expire(self._writer, self._now() - KEPT):
+            self.path_of(organization_id, export_id, wanted).unlink(missing_ok=True)
+
+    async def _work(self) -> bool:
+        at = self._now()
+        taken = await rows.take(self._writer, at, at - timedelta(seconds=LEFT_SECONDS))
+        if taken is None:
+            return False
+        path = self.path_of(taken.organization_id, taken.id, taken.format)
+        try:
+            await Writing(self._writer, taken, path, seen=at, now=self._now).write(
+                lambda count: self._stream_of(taken, count), await self._checkpoint_of(taken.organization_id)
+            )
+        except AuditError as error:
+            path.unlink(missing_ok=True)
+            log.warning("export failed", export=taken.id, reason=str(error))
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            log.warning("export failed", export=taken.id, reason=error.strerror)
+        return True
+
+    async def _stream_of(self, taken: Taken, count: Count) -> AsyncIterator[bytes]:
+        """Begin the stream of an export; what may be seen was settled when it was asked for. `count` is told events."""
+        server = Principal(
+            organization_id=taken.organization_id, kind="server", id=taken.owner_id, name=taken.owner_name,
+            permissions=frozenset({EXPORT}),
+        )  # fmt: skip
+        query = parse([("q", taken.filter)] if taken.filter else [], now=self._now())
+        if taken.format.startswith("ocsf-"):
+            version: Any = taken.format.removeprefix("ocsf-")
+            return await self._lines.ocsf(server, query, version=version, view="default", count=count)
+        if taken.format == "csv":
+            return await self._lines.csv(server, query, count=count)
+        if taken.format == "langfuse-jsonl":
+            return await self._lines.langfuse(server, query, count=count)
+        return await self._export.jsonl(server, query)
+
+    async def _checkpoint_of(self, organization_id: UUID) -> str | None:
+        """Return the newest checkpoint, None for an empty log."""
+        try:
+            return await self._proofs.checkpoint(organization_id)
+        except NotFound:
+            return None

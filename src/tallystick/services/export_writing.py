@@ -1,0 +1,91 @@
+"""One export written into its file, with its progress told as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from tallystick.errors import AuditError
+from tallystick.services.export_lines import Count
+from tallystick.store import exports as rows
+from tallystick.store.connect import Pool
+from tallystick.store.exports import Taken
+
+PROGRESS_SECONDS: Final = 1.0
+Begin = Callable[[Count], Awaitable[AsyncIterator[bytes]]]
+_EVENTS = re.compile(rb'\{"events":(\d+),[^\n]*\n$')
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+
+class Writing:
+    """One export on its way into its file at `path`; `seen` is the sign of life by which it is this server's."""
+
+    def __init__(
+        self, writer: Pool, taken: Taken, path: Path, *, seen: datetime, now: Callable[[], datetime]
+    ) -> None:
+        self._writer, self._taken, self._path, self._seen, self._now = writer, taken, path, seen, now
+        self._events = self._bytes = 0
+        self._last = b""
+        self._hash = hashlib.sha256()
+
+    async def write(self, begin: Begin, checkpoint: str | None) -> None:
+        """Write the file; raises what the stream raises, after the export was marked as failed."""
+        try:
+            stream = await begin(self._count)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not await self._copy(stream, checkpoint):
+                self._path.unlink(missing_ok=True)
+                return
+        except AuditError as error:
+            await self._finish("failed", str(error))
+            raise
+        except OSError as error:
+            await self._finish("failed", f"The file could not be written: {error.strerror}.")
+            raise
+        if not await self._finish("done", None):
+            self._path.unlink(missing_ok=True)
+
+    async def _copy(self, stream: AsyncIterator[bytes], checkpoint: str | None) -> bool:
+        told = asyncio.get_running_loop().time()
+        with os.fdopen(os.open(self._path, _FRESH, 0o600), "wb") as file:
+            async with aclosing(stream):  # pyright: ignore[reportArgumentType]
+                async for piece in stream:
+                    await asyncio.to_thread(file.write, piece)
+                    self._hash.update(piece)
+                    self._bytes += len(piece)
+                    self._last = (self._last + piece)[-200:]
+                    if asyncio.get_running_loop().time() - told > PROGRESS_SECONDS:
+                        told = asyncio.get_running_loop().time()
+                        if not await self._tell(checkpoint):
+                            return False
+        return await self._tell(checkpoint)
+
+    async def _tell(self, checkpoint: str | None) -> bool:
+        seen = self._now()
+        still = await rows.change(
+            self._writer, "progress", self._taken.organization_id, self._taken.id, self._counted(), self._bytes,
+            seen, checkpoint, self._seen,
+        )  # fmt: skip
+        self._seen = seen
+        return still
+
+    def _count(self, events: int) -> None:
+        self._events += events
+
+    def _counted(self) -> int:
+        """Return how many events were written; a JSONL export says so itself, in its last line."""
+        said = _EVENTS.search(self._last) if self._taken.format == "jsonl" else None
+        return int(said[1]) if said else self._events
+
+    async def _finish(self, state: str, failure: str | None) -> bool:
+        return await rows.change(
+            self._writer, "finish", self._taken.organization_id, self._taken.id, state, self._counted(), self._bytes,
+            self._hash.digest(), self._now(), failure, self._seen,
+        )  # fmt: skip
