@@ -45,12 +45,11 @@ class Holders:
         row = await viewer_rows.find(self._writer, digest)
         if row is None:
             return None
-        why = (
-            "revoked"
-            if row.revoked_at is not None
-            else "expired"
-            if row.expires_at <= self._now()
-            else "used"
-        )
+        if row.revoked_at is not None:
+            why = "revoked"
+        elif row.expires_at <= self._now():
+            why = "expired"
+        else:
+            why = "not_exchanged" if row.used_at is None else "used"
         actor = Actor(type="service", id=row.id, name=row.name or None, credential_id=row.id)
         return row.organization_id, actor, why

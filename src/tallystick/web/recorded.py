@@ -198,6 +198,7 @@ _WHY: Mapping[str, str] = {
     "revoked": "The credential was revoked.",
     "expired": "The credential has expired.",
     "used": "The token was used before.",
+    "not_exchanged": "The token opens nothing by itself; it must be exchanged first.",
 }
 
 
