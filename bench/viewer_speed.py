@@ -53,7 +53,7 @@ async def let_in(superuser: Dsn) -> None:
     await connection.execute("DELETE FROM sessions WHERE id = 'ses_bench'")
     await connection.execute(
         "INSERT INTO sessions (organization_id, id, sha256, member_id, method, access_version, last_seen_at, expires_at)"
-        " VALUES ($1, 'ses_bench', $2, 'mbr_bench', 'password', 0, $3, $3 + interval '12 hours')",
+        " VALUES ($1, 'ses_bench', $2, 'mbr_bench', 'password', 0, $3::timestamptz, $3::timestamptz + interval '12 hours')",
         LARGEST, hashlib.sha256(TOKEN.encode()).digest(), at,
     )  # fmt: skip
     await connection.close()

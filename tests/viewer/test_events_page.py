@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from people import execute
 from server import event
 from viewer.conftest import SHARED_TARGET
 
@@ -309,6 +310,50 @@ def test_a_search_is_saved_opened_changed_and_removed(visit, seeded) -> None:
     one.until("!/view=viw_/.test(location.search)")
     one.page.click("#views summary")
     assert "Denied agents" not in one.page.inner_text("#views")
+
+
+def test_a_view_whose_filter_is_gone_refuses_and_says_why(visit, seeded) -> None:
+    """A view saved long ago would show everything once a filter of it is no more."""
+    execute(
+        seeded, "INSERT INTO saved_views (organization_id, id, owner_id, name, address, shared) VALUES (%s, 'viw_old', 'somebody', 'Old times', 'colour=red', true)",
+        seeded.organization_id,
+    )  # fmt: skip
+    one = visit()
+    one.go("/events?view=all&limit=10")
+    one.page.click("#views summary")
+    one.page.click("#views >> text=Old times")
+    one.page.wait_for_selector("[role=alert]")
+    said = one.page.inner_text("[role=alert]")
+    assert "Old times" in said
+    assert "colour" in said
+    assert one.rows() == 0
+
+
+def test_a_chosen_view_opens_first(visit) -> None:
+    """Whoever always begins with the same search would have to choose it each time."""
+    one = visit()
+    one.go("/events?outcome=denied&outcome=failure&view=failed&limit=10")
+    one.page.click("#views summary")
+    one.page.click("#views >> text=Open this view first")
+    one.until("location.search.includes('limit=10')")
+    one.go("/events")
+    assert "view=failed" in one.query()
+    one.go("/events?view=changes&q=-type:read&limit=10")
+    one.page.click("#views summary")
+    one.page.click("#views >> text=Open this view first")
+    one.go("/events")
+    assert "view=changes" in one.query()
+
+
+def test_an_event_that_is_not_there_is_said_to_be_missing(visit) -> None:
+    """A link to an event of another organization would open an empty panel, or fail."""
+    one = visit()
+    for wanted in ("01a1ff0c-7dde-7da9-bd3f-b71720e1c028", "nonsense"):
+        one.go(f"/events?view=all&limit=10&event={wanted}")
+        assert "There is no event with this id" in one.page.inner_text("#drawer [role=alert]")
+        assert one.rows() == 10
+        one.page.click("#close")
+        one.page.wait_for_selector("#drawer", state="hidden")
 
 
 @pytest.mark.parametrize(

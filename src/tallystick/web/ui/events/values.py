@@ -79,15 +79,18 @@ def _wrong(found: Listing) -> dict[str, Any]:
     key = (wrong.path or "").lstrip("/") if isinstance(wrong, Refused) else ""
     name = BY_NAME[key].name if key in BY_NAME else key
     return {
-        "wrong": wrong, "wrong_key": SPELLED.get(name, name), "wrong_title": _title(wrong),
+        "wrong": wrong, "wrong_key": SPELLED.get(name, name), "wrong_title": _title(wrong, found),
         "retry": wrong is not None and not isinstance(wrong, Refused), "fix": _fix(state, key) if key else None,
         "clear": state.url((), view="all", cols=None) if key == "cols" else state.url((), view="all"),
     }  # fmt: skip
 
 
-def _title(wrong: AuditError | None) -> str:
+def _title(wrong: AuditError | None, found: Listing) -> str:
     if wrong is None:
         return ""
+    view = next((view for view in found.views if view.id == found.state.view), None)
+    if view is not None and wrong.rule in ("filter", "time"):
+        return f"The saved view “{view.name}” cannot be run as it was saved."
     if not isinstance(wrong, Refused):
         return "This could not be shown now."
     return (

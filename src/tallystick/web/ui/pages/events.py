@@ -125,7 +125,7 @@ async def make_first_key(call: Call) -> Answer:
     made = await call.services.keys.create(call.caller, "First key", (WRITE,), call.context)
     found = await listing(call.services, call.caller, _state(call, [("view", "all")]))
     values: dict[str, Any] = values_of(found, _origin(call)) | _first_run(call, found.is_new, made.key)
-    values["detail"] = None
+    values |= {"detail": None, "no_event": None}
     return packed(call, render(call, "events/events.html", title="Events", **values))
 
 
@@ -183,10 +183,8 @@ def _part(call: Call, template: str, state: State | None, values: dict[str, Any]
 async def _drawer(call: Call, state: State) -> Response:
     """Return the drawer alone; without an event it is empty and closed."""
     values = {"state": state, **await _opened(call, state)}
-    if values["detail"] is None:
-        text = ""
-    else:
-        text = templates().get_template("events/drawer.html").render(values)
+    part = "drawer" if values["detail"] else "no_event" if values["no_event"] else None
+    text = "" if part is None else templates().get_template(f"events/{part}.html").render(values)
     answer = Response(
         text, 200, {**SECURITY_HEADERS, "HX-Push-Url": _canonical(state)}, media_type="text/html"
     )
@@ -195,11 +193,11 @@ async def _drawer(call: Call, state: State) -> Response:
 
 async def _opened(call: Call, state: State) -> dict[str, Any]:
     if state.event is None or state.wrong is not None:
-        return {"detail": None}
+        return {"detail": None, "no_event": None}
     try:
         one = await detail(call.services, call.caller, state, state.event)
     except NotFound as error:
-        return {"detail": None, "no_event": error}
+        return {"detail": None, "no_event": error, "close": state.here(event=None)}
     return _detail_values(call, state, one)
 
 
@@ -215,7 +213,7 @@ def _detail_values(call: Call, state: State, one: Detail) -> dict[str, Any]:
         )
     )
     return {
-        "detail": one, "standing_words": STANDING, "event_url": f"{origin}{PATH}/{event_id}", "offline": offline,
+        "detail": one, "no_event": None, "standing_words": STANDING, "event_url": f"{origin}{PATH}/{event_id}", "offline": offline,
         "close": state.here(event=None), "origin": origin,
     }  # fmt: skip
 
