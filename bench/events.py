@@ -72,12 +72,14 @@ def events(
         }
 
 
-def bodies(count: int, *, seed: int = 1) -> list[bytes]:
+def bodies(count: int, *, seed: int = 1, start: datetime | None = None) -> list[bytes]:
     """Return `count` events, each as compact JSON."""
-    return [json.dumps(event, separators=(",", ":")).encode() for event in events(count, seed=seed)]
+    return [
+        json.dumps(event, separators=(",", ":")).encode() for event in events(count, seed=seed, start=start)
+    ]
 
 
-def batches(count: int, size: int, *, seed: int = 1) -> list[bytes]:
+def batches(count: int, size: int, *, seed: int = 1, start: datetime | None = None) -> list[bytes]:
     """Return `count` JSON arrays of `size` events each."""
-    singles = bodies(count * size, seed=seed)
+    singles = bodies(count * size, seed=seed, start=start)
     return [b"[" + b",".join(singles[i * size : (i + 1) * size]) + b"]" for i in range(count)]

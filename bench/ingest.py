@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench import events, load, server
 from tallystick.store.connect import Dsn
 
 BATCH = 1000
+EVERY = timedelta(milliseconds=10)  # between the events of bench/events.py
 
 
 @dataclass
@@ -34,6 +36,18 @@ class Slices:
     reference_single: list[load.Figures] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
+
+
+class _Clock:
+    """Lets each slice's events follow those before it in time, 10 ms apart, as a log's events do; the last is now."""
+
+    def __init__(self, events_in_all: int) -> None:
+        self._at = datetime.now(UTC) - events_in_all * EVERY
+
+    def next(self, count: int) -> datetime:
+        """Return when `count` events begin."""
+        start, self._at = self._at, self._at + count * EVERY
+        return start
 
 
 def main(batches: int = 16, singles: int = 2000, rounds: int = 8) -> list[tuple[str, str, str]]:
@@ -57,16 +71,18 @@ def _measure(
         return load.run(url, bodies, connections=connections, headers=ours_h, folder=folder)
 
     found = Slices()
-    ours("/v1/events:batch", events.batches(4, BATCH, seed=9), 4)
+    clock = _Clock((rounds + 1) * (batches * BATCH + singles + 1000) + 4 * BATCH)
+    warm = events.batches(4, BATCH, seed=9, start=clock.next(4 * BATCH))
+    ours("/v1/events:batch", warm, 4)
     with server.reference(reference) as url:
 
         def theirs(path: str, bodies: list[bytes], connections: int) -> load.Figures:
             return load.run(url + path, bodies, connections=connections, headers={}, folder=folder)
 
-        theirs("/events/batch", events.batches(4, BATCH, seed=9), 4)
+        theirs("/events/batch", warm, 4)
         for number in range(rounds):
             seed = 100 * (number + 1)
-            bodies = events.batches(batches, BATCH, seed=seed)
+            bodies = events.batches(batches, BATCH, seed=seed, start=clock.next(batches * BATCH))
             cpu = server.cpu_seconds(ready["pid"])
             found.ours_batch.append(
                 batches * BATCH / _all(ours("/v1/events:batch", bodies, 4), "200").seconds
@@ -77,10 +93,11 @@ def _measure(
             found.reference_batch.append(
                 len(small) * BATCH / _all(theirs("/events/batch", small, 4), "200").seconds
             )
-            one = events.bodies(singles, seed=seed + 1)
+            one = events.bodies(singles, seed=seed + 1, start=clock.next(singles))
             found.ours_single.append(_all(ours("/v1/events", one, 64), "201"))
             found.reference_single.append(_all(theirs("/events", one[: singles // 4], 64), "201"))
-            found.alone.append(_all(ours("/v1/events", events.bodies(200, seed=seed + 2), 1), "201").p50_ms)
+            few = events.bodies(200, seed=seed + 2, start=clock.next(200))
+            found.alone.append(_all(ours("/v1/events", few, 1), "201").p50_ms)
             found.bare.append(asyncio.run(_bare_insert(reference, 200)))
     return [
         ("bytes an event, as sent", f"{len(bodies[0]) / BATCH:.0f}", ""),
@@ -157,7 +174,10 @@ def _copy(owner: Dsn, folder: Path, rows: int, number: int) -> float:
     """Copy the newest rows out, and into the same table of a fresh database; return rows a second."""
     path = folder / "rows.copy"
     # Whoever runs the server must be able to read it, so it travels through psql itself.
-    server.psql(owner, f"\\copy (SELECT * FROM audit_logs ORDER BY position DESC LIMIT {rows}) TO '{path}'")
+    newest = (
+        f"SELECT * FROM (SELECT * FROM audit_logs ORDER BY received_at DESC, position DESC LIMIT {rows}) n"
+    )
+    server.psql(owner, f"\\copy ({newest} ORDER BY received_at, position) TO '{path}'")
     name = f"copied_{number}"
     server.psql(owner.with_database("postgres"), f"CREATE DATABASE {name}")
     fresh = owner.with_database(name)
