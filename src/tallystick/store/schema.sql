@@ -299,10 +299,13 @@ BEGIN
     END LOOP;
     SELECT coalesce(array_agg(i.id), '{}') INTO known
         FROM idempotency i WHERE i.organization_id = organization AND i.id = ANY (new_ids);
-    clash := cardinality(new_refs) > 0 AND EXISTS (
-        SELECT FROM unnest(new_refs, ref_types, ref_ids) AS n (ref, type, id)
-        JOIN subjects s ON s.organization_id = organization AND s.type = n.type AND s.id = n.id
-        WHERE s.ref <> n.ref);
+    clash := false;
+    IF cardinality(new_refs) > 0 THEN
+        clash := EXISTS (
+            SELECT FROM unnest(new_refs, ref_types, ref_ids) AS n (ref, type, id)
+            JOIN subjects s ON s.organization_id = organization AND s.type = n.type AND s.id = n.id
+            WHERE s.ref <> n.ref);
+    END IF;
 END $$;
 
 -- finish_append: the rows of an append and everything that goes with them, the head last. The caller holds the
@@ -397,7 +400,7 @@ DECLARE
     head record;
 BEGIN
     PERFORM set_config('tallystick.organization', organization::text, true);
-    SELECT * INTO head FROM begin_append(organization, new_ids, new_refs, ref_types, ref_ids);
+    head := begin_append(organization, new_ids, new_refs, ref_types, ref_ids);
     known := head.known;
     appended := head.at_size = old_size AND head.at_frontier = old_frontier AND head.at_note = old_note
         AND head.at_epoch = old_epoch AND head.at_received <= received AND known = '{}' AND NOT head.clash;
