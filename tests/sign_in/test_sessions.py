@@ -144,15 +144,13 @@ def test_a_change_of_rights_gives_a_new_id_and_the_old_one_ends(house: Server) -
     assert old.get("/account").status_code == 303
 
 
-def twin(one: Server, servers: Servers) -> Path:
+def copy_keys(source: Path, folder: Path) -> None:
     """Give a second server on the same database the keys and the name of the first, as an operator would."""
-    folder = servers.folder / "data2"
     folder.mkdir(mode=0o711)
     for name in ("keys", "signer"):
-        shutil.copytree(one.data / name, folder / name)
+        shutil.copytree(source / name, folder / name)
     for name in ("instance", "first-keys.json"):
-        shutil.copy(one.data / name, folder / name)
-    return folder
+        shutil.copy(source / name, folder / name)
 
 
 def test_what_ends_on_one_server_has_ended_on_the_other_within_five_seconds(
@@ -161,7 +159,7 @@ def test_what_ends_on_one_server_has_ended_on_the_other_within_five_seconds(
     """A session revoked on one server would live on the other."""
     one = servers.start("data", database=database.logins.owner)
     client = sign_in(one)
-    twin(one, servers)
+    copy_keys(one.data, servers.folder / "data2")
     two = servers.start("data2", database=database.logins.owner)
     token = session_of(client)
     there = browser(two, Cookie=f"tallystick={token}")
