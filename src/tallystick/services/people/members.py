@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from tallystick.errors import Conflict, NotFound, TooLarge
+from tallystick.event.limits import DEVELOPER
 from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
@@ -241,7 +242,7 @@ class Members:
         found: dict[str, Role] = {}
         for workspace, role in wanted.items():
             row = None
-            if 1 <= len(workspace) <= 256 and workspace.isprintable():
+            if 1 <= len(workspace) <= DEVELOPER["workspace"] and workspace.isprintable():
                 row = await rows.read_one(self._writer, principal.organization_id, "workspace", workspace)
             if row is None or row["deleted_at"] is not None:
                 raise NotFound("There is no workspace with this id in this organization.")
