@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "verify": ("bench.verify_speed",),
     "ocsf": ("bench.ocsf_speed",),
     "contracts": ("bench.contracts_speed",),
+    "sdk": ("bench.sdk_speed",),
 }
 
 

@@ -8,6 +8,8 @@ relay(engine, outbox, audit)              # moves what is committed into the spo
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Unpack
 
@@ -29,6 +31,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import Connection, Engine, Result
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, object_session
 from sqlalchemy.orm.base import NO_VALUE
 
@@ -38,9 +41,12 @@ from tallystick.client.recording import Fields
 from tallystick.client.snapshot import snapshot
 from tallystick.errors import Misconfigured
 
+log = logging.getLogger("tallystick")
+
 AnyAudit = Audit | AsyncAudit
 TABLE: Final = "audit_outbox"
 RELAY_ROWS: Final = 500
+RELAY_SECONDS: Final = 0.5
 BULK_ROWS_MAX: Final = 10_000  # rows one bulk statement may touch and still be told row by row
 _VERBS: Final = {"insert": "create", "update": "update", "delete": "delete"}
 _PENDING: Final = "tallystick_pending"
@@ -124,6 +130,43 @@ def relay(engine: Engine, outbox: Outbox, audit: AnyAudit, *, rows_max: int = RE
         if rows:
             connection.execute(delete(table).where(table.c.seq.in_([row.seq for row in rows])))
         return len(rows)
+
+
+class Relay:
+    """Relays in the background for as long as a `with` block lasts, and once more at its end.
+
+    Trouble with the database is logged and tried again: what is committed waits in the outbox.
+    """
+
+    def __init__(
+        self, engine: Engine, outbox: Outbox, audit: AnyAudit, *, pause_seconds: float = RELAY_SECONDS
+    ) -> None:
+        self._relay = lambda: relay(engine, outbox, audit)
+        self._pause = pause_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tallystick-relay", daemon=True)
+
+    def __enter__(self) -> Relay:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause):
+            self._empty()
+        self._empty()  # what was committed during the last pause
+
+    def _empty(self) -> None:
+        try:
+            while self._relay():
+                pass
+        except SQLAlchemyError as error:
+            log.warning(
+                "tallystick: the outbox could not be relayed (%s); it is tried again", type(error).__name__
+            )
 
 
 def instrument(

@@ -118,10 +118,7 @@ class Client:
 
         A connection that breaks is opened again where it broke; nothing is skipped, nothing comes twice.
         """
-        if after is None:
-            newest = self.get("/v1/events", {"limit": 1})["events"]
-            after = newest[0]["position"] if newest else -1
-        read: int = after
+        read = self._newest() if after is None else after
         while True:
             try:
                 for event in self._stream(read, _named(filters)):
@@ -129,6 +126,11 @@ class Client:
                     yield event
             except (self._errors, TryLater):
                 time.sleep(_RECONNECT_SECONDS)
+
+    def _newest(self) -> int:
+        """Return the position of the newest event, -1 where there is none."""
+        page = self.get("/v1/events", {"limit": 1})["events"]
+        return page[0]["position"] if page else -1
 
     def _stream(self, after: int, filters: dict[str, Filter]) -> Iterator[dict[str, Any]]:
         headers = {"Accept": "text/event-stream"}
