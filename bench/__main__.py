@@ -15,6 +15,7 @@ from pathlib import Path
 
 PARTS: dict[str, tuple[str, ...]] = {
     "event": ("bench.event_cost",),
+    "access": ("bench.access_cost",),
     "append": ("bench.append_cost",),
     "ingest": ("bench.ingest",),
     "search": ("bench.search_speed",),
