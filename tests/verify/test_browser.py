@@ -45,9 +45,8 @@ CHECK = """async ({exports, keys, known}) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A page of its own origin whose only script is the checker."""
+def opened() -> Iterator[Any]:
+    """Open a page of its own origin whose only script is the checker."""
     from playwright.sync_api import sync_playwright
 
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -64,6 +63,12 @@ def page() -> Iterator[Any]:
         made.goto("http://localhost:1/")
         yield made
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """One page for the module."""
+    yield from opened()
 
 
 @pytest.fixture(scope="module")

@@ -351,13 +351,13 @@ function readable(leaf, values, erased, position) {
   return event;
 }
 
-// Checks one full line of an export; returns its position, leaf hash, what is wrong with it, and leaf and erased paths.
+// Checks one line of an event or record; returns its position, leaf hash, what is wrong with it, leaf, erased paths, metadata.
 async function checkLine(spans) {
   const leafText = spans.get("leaf");
-  const position = Number(spans.get("position"));
+  const position = Number(spans.get("position") ?? spans.get("record"));
   const leafHash = await sha256(ZERO, encoder.encode(leafText));
   const wrong = [];
-  let [leaf, erased] = [new Map(), []];
+  let [leaf, erased, metadata] = [new Map(), [], "{}"];
   try {
     leaf = readJson(leafText);
     const opening = spansOf(spans.get("opening"));
@@ -366,15 +366,16 @@ async function checkLine(spans) {
     erased = sealed.erased;
     if (sealed.digest !== leaf.get("sealed")) wrong.push("a sealed value, its salt or the seed was changed");
     opening.delete("$erased");
+    metadata = opening.get("metadata") ?? "{}";
     const values = new Map([...opening].map(([path, value]) => [path, readJson(value)]));
-    if (!equal(readJson(spans.get("event")), readable(leaf, values, erased, position))) {
+    if (spans.has("event") && !equal(readJson(spans.get("event")), readable(leaf, values, erased, position))) {
       wrong.push("the readable event does not say what was sealed");
     }
     if (leaf.get("v")?.text !== "1") wrong.push("this is an event of a version unknown here");
   } catch (error) {
     wrong.push(`it cannot be read: ${error.message}`);
   }
-  return { position, leafHash, wrong, leaf, erased };
+  return { position, leafHash, wrong, leaf, erased, metadata };
 }
 
 export class Report {
@@ -397,6 +398,8 @@ export class Report {
 
 const FULL = ["position", "event", "opening", "seed", "leaf"];
 const BARE = ["position", "count", "leaf_hashes"];
+const GONE = ["position", "count", "removed", "leaf_hashes"];
+const RECORD = ["record", "opening", "seed", "proof", "leaf"];
 const LAST = ["events", "bare", "header_sha256"];
 const HEADER = ["format", "version", "origin", "organization", "filter", "start", "end", "size", "created_at", "keys", "checkpoint", "left", "right"];
 
@@ -422,6 +425,7 @@ async function trusted(report, checkpoint, pinned, named) {
 class ExportCheck {
   constructor(report, pinned, known) {
     Object.assign(this, { report, pinned, known, tree: new Tree(), events: 0, bare: 0, receivedAt: "", last: null, met: new Set() });
+    Object.assign(this, { gone: [], lost: [], covered: [], said: new Map() });
   }
 
   async open(line) {
@@ -477,7 +481,8 @@ class ExportCheck {
         const spans = spansOf(line);
         const names = [...spans.keys()].join();
         if (names === FULL.join()) return { full: await checkLine(spans) };
-        if (names === BARE.join()) return { bare: spans };
+        if (names === BARE.join() || names === GONE.join()) return { bare: spans };
+        if (names === RECORD.join()) return { record: spans, full: await checkLine(spans) };
         if (names === LAST.join()) return { last: JSON.parse(line) };
         return { wrong: "this is neither an event nor bare hashes" };
       } catch (error) {
@@ -487,11 +492,12 @@ class ExportCheck {
     for (const [at, one] of read.entries()) await this.put(one, `line ${number + at}`);
   }
 
-  async put({ full, bare, last, wrong }, where) {
+  async put({ full, record, bare, last, wrong }, where) {
     if (this.last) this.report.violate(where, "something follows the last line");
     else if (wrong) this.report.violate(where, wrong);
     else if (last) this.last = last;
     else if (bare) await this.putBare(bare, where);
+    else if (record) await this.putRecord(record, full, where);
     else await this.putFull(full, where);
   }
 
@@ -507,7 +513,9 @@ class ExportCheck {
       this.report.violate(where, "these are not as many hashes as it says");
       return;
     }
-    if (!this.header.filter) this.report.violate(where, "events are missing, and no record says that they were removed");
+    if (spans.get("removed") === "true") this.gone.push([this.tree.size, hashes.length / 32]);
+    else if (spans.has("removed")) this.report.violate(where, "this is not spelled as the log spells it");
+    else if (!this.header.filter) this.report.violate(where, "events are missing, and nothing says that they were removed");
     this.bare += hashes.length / 32;
     for (let at = 0; at < hashes.length; at += 32) await this.leaf(hashes.slice(at, at + 32));
   }
@@ -515,7 +523,8 @@ class ExportCheck {
   async putFull(line, where) {
     this.place(line.position, where);
     for (const what of line.wrong) this.report.violate(where, what);
-    if (line.erased.length) this.report.violate(where, "values are missing, and no record says that they were erased");
+    for (const path of line.erased) this.lost.push([line.position, path]);
+    this.account(line);
     if (line.leaf.get("origin") !== this.header.origin) this.report.violate(where, "this event is of another log");
     const receivedAt = line.leaf.get("received_at") ?? "";
     if (receivedAt < this.receivedAt) this.report.violate(where, "received before the event in front of it");
@@ -524,8 +533,51 @@ class ExportCheck {
     await this.leaf(line.leafHash);
   }
 
+  // A record stands behind the range, with its own proof.
+  async putRecord(spans, line, where) {
+    for (const what of line.wrong) this.report.violate(where, what);
+    let root = null;
+    try {
+      const path = JSON.parse(spans.get("proof")).map((one) => unbase64(one, 32));
+      root = await rootBy(line.leafHash, line.position, this.header.size, path);
+    } catch (error) { this.report.violate(where, error.message); }
+    const isHere = root && same(root, this.checkpoint.root) && this.tree.size === this.header.end;
+    if (!isHere) this.report.violate(where, "this record is not of this log");
+    else this.account(line);
+  }
+
+  // Notes what an event of the log about itself says it took away; it speaks of what came before it.
+  account({ position, leaf, metadata, wrong }) {
+    if (wrong.length || leaf.get("stream") !== "tallystick" || leaf.get("source") !== "tallystick" || leaf.get("outcome") !== "success") return;
+    const cut = (ranges) => ranges.map(([first, count]) => [first, Math.min(count, position - first)]);
+    if (leaf.get("action") === "retention.pruned") {
+      for (const part of JSON.parse(metadata).parts ?? []) this.covered.push(...cut(part.positions));
+    }
+    if (leaf.get("action") === "privacy.erased") {
+      const { removed = [], fields = [] } = JSON.parse(metadata);
+      this.covered.push(...cut(removed));
+      for (const { paths, positions } of fields) {
+        for (const path of paths) this.said.set(path, [...(this.said.get(path) ?? []), ...cut(positions)]);
+      }
+    }
+  }
+
+  settle() {
+    const { report } = this;
+    for (const [first, count] of this.gone) {
+      if (!covers(this.covered, first, count)) report.violate(`position ${first}`, `${count} events are gone and no record says why`);
+    }
+    for (const [position, path] of this.lost) {
+      if (!covers(this.said.get(path) ?? [], position, 1)) report.violate(`position ${position}`, `${path} was erased and no record says why`);
+    }
+    if (this.gone.length || this.lost.length) {
+      report.notProven.push("that policies and holds allowed what the records removed: `tallystick verify` checks that");
+    }
+  }
+
   async close() {
     const { report, header } = this;
+    this.settle();
     const last = this.last;
     if (!last || last.events !== this.events || last.bare !== this.bare || last.header_sha256 !== this.headerHash) {
       report.violate("the end", "the last line is missing, or counts something else than stands here");
@@ -541,10 +593,19 @@ class ExportCheck {
       else report.notProven.push(`${one.label}: that this log continues it; a full export can show that`);
     }
     if (!report.violated.length) report.proven.push(`positions ${header.start} to ${header.end}: complete, in order, unchanged; ${this.events} events in full`);
-    if (this.bare) report.notProven.push(`that none of the ${this.bare} events shown by their hash alone fits the filter`);
+    const removed = this.gone.reduce((sum, [, count]) => sum + count, 0);
+    if (removed) report.facts.removed = removed;
+    if (this.bare > removed) report.notProven.push(`that none of the ${this.bare - removed} events shown by their hash alone fits the filter`);
     if (!this.known.length) report.notProven.push("that nothing was rolled back with the log's own key: no older checkpoint was given");
     Object.assign(report.facts, { log: header.origin, events: this.events, "bare hashes": this.bare, size: header.size });
   }
+}
+
+// Tells whether ranges of [first, count] hold all of these positions.
+function covers(ranges, first, count) {
+  let at = first;
+  for (const [start, length] of [...ranges].sort((a, b) => a[0] - b[0])) if (start <= at) at = Math.max(at, start + length);
+  return at >= first + count;
 }
 
 async function* linesOf(stream) {
