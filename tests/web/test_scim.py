@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from own_events import end, own_events
-from server import Server
+from people import PASSWORD, browser, set_password, sign_in
+from server import Server, Servers
 
 scim2_tester = pytest.importorskip("scim2_tester", reason="scim2-tester is not installed")
 from scim2_client.engines.httpx2 import SyncSCIMClient  # noqa: E402
@@ -341,3 +342,111 @@ def test_who_may(server: Server) -> None:
         assert "www-authenticate" in refused.headers
     with server.client(server.key("members:manage")) as client:
         assert client.get("/v1/events").status_code == 403
+
+
+def test_who_leaves_is_out_within_five_seconds_everywhere(servers: Servers, database: Any) -> None:
+    """Somebody who has left the company would read on in the browser that is still open."""
+    first = servers.start("one", database=database.logins.owner)
+    second = servers.start("one", database=database.logins.owner)
+    sign_in(first)
+    scim = first.client(first.key("members:manage"))
+    scim.base_url = f"{first.url}/scim/v2/"
+    name = unique("leaver")
+    user = create(scim, name, displayName="Leaver")["id"]
+    group = scim.post(
+        "Groups", json={"schemas": [GROUP], "displayName": "Readers", "members": [{"value": user}]}
+    ).json()["id"]
+    set_password(first, name, PASSWORD)
+    here, there = sign_in(first, name), browser(second)
+    there.cookies.update(here.cookies)
+    assert {one.get("/v1/events").status_code for one in (here, there)} == {403}, (
+        "a directory brings in, it gives no role"
+    )
+    with first.client() as admin:
+        mapped = admin.patch(f"/v1/groups/{group}", json={"role": "AUDITOR"})
+        assert (mapped.status_code, mapped.json()["role"]) == (200, "AUDITOR"), mapped.text
+    _until({200}, here, there)
+    off = scim.patch(f"Users/{user}", json=patch({"op": "Replace", "path": "active", "value": "False"}))
+    assert off.status_code == 200, off.text
+    _until({401}, here, there)
+    again = scim.patch(f"Users/{user}", json=patch({"op": "Replace", "path": "active", "value": "True"}))
+    assert again.json()["active"] is True
+    assert {one.get("/v1/events").status_code for one in (here, there)} == {401}, (
+        "the old sessions stay ended"
+    )
+    back = sign_in(second, name)
+    assert back.get("/v1/events").status_code == 200
+    left = scim.patch(f"Groups/{group}", json=patch({"op": "remove", "path": f'members[value eq "{user}"]'}))
+    assert left.status_code == 200, left.text
+    _until({403}, back)
+
+
+def _until(statuses: set[int], *readers: httpx2.Client) -> None:
+    """Wait until all readers get an answer of these, for five seconds at most."""
+    deadline = time.monotonic() + 5
+    while {one.get("/v1/events").status_code for one in readers} != statuses:
+        assert time.monotonic() < deadline, [one.get("/v1/events").status_code for one in readers]
+        time.sleep(0.1)
+
+
+def test_the_last_owner_stays(servers: Servers, database: Any) -> None:
+    """A directory's slip would leave an organization that nobody can manage."""
+    server = servers.start(database=database.logins.owner)
+    sign_in(server)
+    scim = server.client(server.key("members:manage"))
+    scim.base_url = f"{server.url}/scim/v2/"
+    asked = scim.get("Users", params={"filter": 'userName eq "Ada@example.com"'})
+    assert asked.json().get("totalResults") == 1, asked.text
+    (owner,) = asked.json()["Resources"]
+    assert (owner["displayName"], owner["active"]) == ("Ada Lovelace", True), (
+        "who came in another way is there too"
+    )
+    before = end(server)
+    place = f"Users/{owner['id']}"
+    for answer in (
+        scim.delete(place),
+        scim.patch(place, json=patch({"op": "replace", "path": "active", "value": False})),
+        scim.put(place, json={**owner, "active": False}),
+    ):
+        assert answer.status_code == 403, answer.text
+        assert "last OWNER" in answer.json()["detail"]
+    moved = scim.patch(
+        place,
+        json=patch({"op": "replace", "path": 'emails[type eq "work"].value', "value": "eve@example.org"}),
+    )
+    assert moved.status_code == 403, "whoever reads the owner's mail could take the owner's place"
+    assert scim.get(place).json()["active"] is True
+    assert {one["action"] for one in own_events(server, before)} == {"change.refused", "access.denied"}
+    with server.client() as admin:
+        second = admin.post("/v1/members", json={"email": "bob@example.com", "role": "OWNER"})
+        assert second.status_code == 201
+    assert (
+        scim.patch(
+            f"Users/{second.json()['member']['id']}",
+            json=patch({"op": "replace", "path": "active", "value": False}),
+        ).status_code
+        == 200
+    )
+
+
+def test_roles_of_groups(server: Server, scim: httpx2.Client) -> None:
+    """Whoever keeps the directory would make themselves an owner."""
+    group = scim.post("Groups", json={"schemas": [GROUP], "displayName": unique("g")}).json()["id"]
+    with server.client(server.key("members:manage")) as manager:
+        assert group in {one["id"] for one in manager.get("/v1/groups").json()["groups"]}
+        for role in ("OWNER", "ADMIN", "AUDITOR"):
+            assert manager.patch(f"/v1/groups/{group}", json={"role": role}).status_code == 403
+        assert manager.patch(f"/v1/groups/{group}", json={"role": "VIEWER"}).status_code == 200
+    with server.client() as admin:
+        before = end(server)
+        for wish, status in (
+            ({"role": "AUDITOR"}, 200), ({"role": "NOBODY"}, 400), ({"role": "AUDITOR", "workspace": "none"}, 400),
+            ({"role": None, "workspace": "x"}, 400), ({"workspace": "x"}, 400), ({"role": None}, 200),
+        ):  # fmt: skip
+            assert admin.patch(f"/v1/groups/{group}", json=wish).status_code == status, wish
+        assert admin.patch("/v1/groups/grp_none", json={"role": None}).status_code == 404
+    found = [one for one in own_events(server, before) if one["action"] == "group.role_changed"]
+    assert [(one["before"]["role"], one["after"]["role"]) for one in found] == [
+        ("VIEWER", "AUDITOR"),
+        ("AUDITOR", None),
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,12 @@ from tallystick.errors import Conflict, NotFound, Refused, TooLarge, TryLater
 from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
-from tallystick.services.people.rights import require_an_owner, require_may_change, require_text
+from tallystick.services.people.rights import (
+    find_role,
+    require_an_owner,
+    require_may_give,
+    require_text,
+)
 from tallystick.services.permissions import MEMBERS
 from tallystick.services.principal import Principal
 from tallystick.services.sign_in.sign_in import fold_email
@@ -143,7 +149,7 @@ class Directory:
         if before == after and (seen.attributes or {}) == wanted.attributes:
             return seen
         if wanted.email != seen.email or (wanted.active and not seen.active):
-            await require_may_change(self._writer, principal, seen.id)
+            await self._require_may_give_back(principal, seen)
         organization_id, at = principal.organization_id, self._now()
 
         async def change(connection: Connection) -> None:
@@ -194,6 +200,22 @@ class Directory:
             metadata=_METADATA, context=context, inside=inside,
         )  # fmt: skip
         self._forget()
+
+    async def _require_may_give_back(self, principal: Principal, seen: UserRow) -> None:
+        """Raise Forbidden when the member's own roles, those of no group, give more than the caller holds.
+
+        What a group gives was entrusted to the directory when the group was given its role.
+        """
+        member = await people_rows.read_one(self._writer, principal.organization_id, "member", seen.id)
+        if member is None:
+            raise _unknown()
+        roles = [(member["role"], False), *((one, True) for one in member["workspace_roles"])]
+        for role, on_workspace in roles:
+            with suppress(Refused):  # a role that is no longer there gives nothing
+                held = await find_role(
+                    self._writer, principal.organization_id, role, on_workspace=on_workspace
+                )
+                require_may_give(principal, held.permissions)
 
     async def _require_unchanged(self, connection: Connection, principal: Principal, seen: UserRow) -> None:
         now = await rows.users(connection, principal.organization_id, Named(id=seen.id), offset=0, limit=1)

@@ -101,6 +101,10 @@ class Group(Resource[Any]):
     members: list[Member] | None = None
 
 
+# Their references to each other are known only now; until then a filter would find no attribute.
+for _model in (GroupOfUser, Member, User, Group):
+    _model.model_rebuild()
+
 POLICY = ScimPolicy(
     unknown=ScimPolicy.Unknown.ignore,
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
