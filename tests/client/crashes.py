@@ -29,6 +29,7 @@ APP = Path(__file__).with_name("crash_app.py")
 ACTION = "crash.act"
 GAP = "audit.gap"
 NUMBERS_PER_RUN = 100_000
+SPOOL_OF = {"block": "spool", "drop_oldest": "small"}
 
 
 @dataclass
@@ -173,59 +174,62 @@ def crash(
             if run % 20 == 19:
                 say(f"{run + 1} of {runs} runs, {between.answers_lost} answers lost")
         between.down = False
-        outcome.dead = _drain(folder, address, key, mutant)
+        outcome.dead = sum(_drain(folder, address, key, spool, mutant) for spool in SPOOL_OF.values())
     outcome.answers_lost, outcome.refused = between.answers_lost, between.refused
     _read_journal(folder / "journal", outcome)
     _read_log(url, read_key, outcome)
     return outcome
 
 
-def _environment(folder: Path, address: str, key: str) -> dict[str, str]:
+def _environment(folder: Path, address: str, key: str, spool: str) -> dict[str, str]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("TALLYSTICK_")}
     return clean | {
         "TALLYSTICK_URL": address,
         "TALLYSTICK_API_KEY": key,
-        "TALLYSTICK_SPOOL": str(folder / "spool"),
+        "TALLYSTICK_SPOOL": str(folder / spool),
     }
 
 
-def _start(folder: Path, address: str, key: str, *arguments: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, address: str, key: str, spool: str, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(APP), str(folder / "journal"), *arguments]
-    return subprocess.Popen(command, env=_environment(folder, address, key), stdout=subprocess.PIPE)
+    return subprocess.Popen(command, env=_environment(folder, address, key, spool), stdout=subprocess.PIPE)
 
 
 def _run_once(
     folder: Path, address: str, key: str, chance: random.Random, first: int, policy: str, mutant: str
 ) -> int:
     """Run the application once; return 1 when it was killed, 0 when it ended before that."""
-    number = chance.choice([3, 30, 200] if policy == "block" else [200, 400])
+    number = chance.choice([3, 30, 200, 2_000] if policy == "block" else [200, 400])
     threads, profile = chance.choice([1, 1, 3, 8]), chance.choice(["durable", "fast"])
-    app = _start(folder, address, key, str(first), str(number), str(threads), profile, policy, mutant)
+    # A small spool of its own: it would take the other's events for its oldest.
+    app = _start(
+        folder, address, key, SPOOL_OF[policy], str(first), str(number), str(threads), profile, policy, mutant
+    )
     assert app.stdout is not None
     assert app.stdout.readline() == b"ready\n"
-    time.sleep(chance.random() ** 2 * 0.7)
+    time.sleep(chance.choice([0.1, 0.3, 1.5]) * chance.random())
     app.kill()
     killed = app.wait() != 0
     app.stdout.close()
     return int(killed)
 
 
-def _drain(folder: Path, address: str, key: str, mutant: str) -> int:
+def _drain(folder: Path, address: str, key: str, spool_folder: str, mutant: str) -> int:
     """Have one more run of the application send what is left; return the dead letters there are."""
     from tallystick.client.drain import open_spool
     from tallystick.client.settings import settings
     from tallystick.client.spool_contents import counts
 
-    path = settings(url=address, api_key=key, spool=folder / "spool", profile="durable").path
+    path = settings(url=address, api_key=key, spool=folder / spool_folder, profile="durable").path
     assert path is not None
-    app = _start(folder, address, key, "0", "0", "0", "durable", "block", mutant)
+    app = _start(folder, address, key, spool_folder, "0", "0", "0", "durable", "block", mutant)
     app.wait()
     spool = open_spool(path)
     deadline = time.monotonic() + 120
     if mutant:
         app = subprocess.Popen(
             [sys.executable, "-c", _MUTANT_DRAIN.format(folder=str(APP.parent), mutant=mutant)],
-            env=_environment(folder, address, key),
+            env=_environment(folder, address, key, spool_folder),
         )
         app.wait()
     else:
