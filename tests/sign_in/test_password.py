@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+import tallystick.services.sign_in
 from people import (
     OWNER,
     PASSWORD,
@@ -237,3 +240,55 @@ def test_an_address_in_two_organizations_chooses(house: Server) -> None:
     stranger = "00000000-0000-4000-8000-000000000099"
     assert foreign.post("/sign-in/organization", data={"organization": stranger}).status_code != 200
     assert session_of(foreign) is None
+
+
+def test_a_link_used_twice_at_the_same_moment_works_once(house: Server) -> None:
+    """Two people with one link would both be signed in, each with a password of their own."""
+    add_member(house, "race@example.com", password=None)
+    path = link_for(house, email="race@example.com")
+
+    def use(number: int) -> int:
+        password = f"a long password {number}"
+        form = {"name": "Race", "password": password, "again": password}
+        return browser(house).post(path, data=form).status_code
+
+    with ThreadPoolExecutor(4) as together:
+        statuses = sorted(together.map(use, range(4)))
+    assert statuses == [303, 404, 404, 404]
+    assert len(execute(house, "SELECT id FROM sessions WHERE member_id = 'mbr_race'")) == 1
+
+
+def test_a_denied_page_is_in_the_log_where_the_owner_sees_it(house: Server) -> None:
+    """A member could try every door, and the owner would see nothing of it."""
+    add_member(house, "curious@example.com", "MEMBER")
+    client = sign_in(house, "curious@example.com")
+    refused = client.get("/settings/sign-in")
+    assert refused.status_code == 403
+    assert "Ada Lovelace" in refused.text, "it says who can grant access"
+    for _ in range(50):
+        found = [
+            one
+            for one in events_of(house, "access.denied")
+            if one["actor"].get("email") == "curious@example.com"
+        ]
+        if found:
+            break
+        time.sleep(0.1)
+    assert found[0]["outcome"] == "denied"
+    assert found[0]["actor"]["type"] == "user"
+
+
+def test_every_action_that_sign_in_records_is_in_the_catalogue() -> None:
+    """An event of sign-in would show as an unknown action, without title or OCSF class."""
+    folder = Path(tallystick.services.sign_in.__file__).parent
+    written = {
+        name
+        for file in folder.glob("*.py")
+        for name in re.findall(
+            r'"((?:signin|signout|session|password|second_factor|member|invitation|sso)\.[a-z_]+)"',
+            file.read_text(),
+        )
+    }
+    assert len(written) >= 15
+    known = (Path(tallystick.__file__).parent / "catalogue" / "actions" / "tallystick.toml").read_text()
+    assert {name for name in written if not re.search(rf"^{re.escape(name)} ", known, re.MULTILINE)} == set()
