@@ -21,7 +21,6 @@ _SHAPE = (
     Parameter(name="excludedAttributes", summary="All attributes but these, separated by commas."),
 )
 _PAGE = (
-    Parameter(name="filter", summary="Which ones, as RFC 7644 3.4.2.2 writes it.", example='userName eq "ada"'),
     Parameter(name="startIndex", summary="The first one of the page, counted from 1.", schema={"type": "integer"}),
     Parameter(name="count", summary="How many on a page, at most 200.", schema={"type": "integer"}),
     *_SHAPE,
@@ -30,7 +29,7 @@ _MATCH = (Parameter(name="If-Match", place="header", summary="Only if it is stil
 _TYPES = (TYPE, "application/json")
 _USER = {
     "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-    "userName": "ada@example.com",
+    "userName": "grace@example.com",
     "active": True,
 }
 _GROUP = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "Auditors"}
@@ -72,7 +71,7 @@ def _one(
     same = (304, "As the caller knows it.")
     return [
         ("GET", path, f"scimList{kind}s", _later(module, f"list_{module}", f"Return {what}s that match a filter."),
-         {"parameters": _PAGE, "replies": _replies((200, "A page."))}),
+         {"parameters": (_filter(example), *_PAGE), "replies": _replies((200, "A page."))}),
         ("POST", path, f"scimCreate{kind}", _later(module, f"create_{lower}", f"Make a {what}."),
          {"parameters": _SHAPE, "body": _body(example), "replies": _replies(made)}),
         ("POST", f"{path}/.search", f"scimSearch{kind}s",
@@ -87,6 +86,12 @@ def _one(
         ("DELETE", plural, f"scimRemove{kind}", _later(module, f"remove_{lower}", f"Remove a {what} for good."),
          {"parameters": _ID + _MATCH, "replies": _replies(gone)}),
     ]  # fmt: skip
+
+
+def _filter(resource: dict[str, Any]) -> Parameter:
+    name = next(name for name in ("userName", "displayName") if name in resource)
+    example = f'{name} eq "{resource[name]}"'
+    return Parameter(name="filter", summary="Which ones, as RFC 7644 3.4.2.2 writes it.", example=example)
 
 
 def _everything() -> tuple[str, str, str, Any, dict[str, Any]]:
