@@ -23,7 +23,7 @@ from tallystick.web.ui.events.rows import Row, Rows
 from tallystick.web.ui.events.state import State
 
 T = TypeVar("T")
-SOON_SECONDS = 0.3  # a chart that takes longer comes after the table
+SOON_SECONDS = 0.1  # a chart that takes longer comes after the table
 OWN_STREAM = "tallystick"
 SMALL_LOG = 500  # events within which it is worth asking whether any of them came from outside
 
