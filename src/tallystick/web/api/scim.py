@@ -37,7 +37,7 @@ _PATCH = {
     "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
     "Operations": [{"op": "replace", "path": "active", "value": False}],
 }
-_SEARCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": "active eq false"}
+_SEARCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": "id pr", "count": 20}
 _ERRORS = (400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 429, 431, 500, 503)
 
 
