@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Unpack
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, json
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -35,11 +35,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, object_session
 from sqlalchemy.orm.base import NO_VALUE
 
-from tallystick.client.actors import Target
+from tallystick.client.actors import Target, actor_part
 from tallystick.client.audit import AsyncAudit, Audit
+from tallystick.client.context import current
 from tallystick.client.recording import Fields
 from tallystick.client.snapshot import snapshot
-from tallystick.errors import Misconfigured
+from tallystick.client.trigger_pack import SETTING, capture_table
+from tallystick.errors import Misconfigured, Refused
+
+__all__ = ["AuditOptions", "Outbox", "Relay", "capture_table", "instrument", "relay", "tell_triggers"]
 
 log = logging.getLogger("tallystick")
 
@@ -125,11 +129,19 @@ def relay(engine: Engine, outbox: Outbox, audit: AnyAudit, *, rows_max: int = RE
         if engine.dialect.name != "sqlite":
             oldest = oldest.with_for_update(skip_locked=True)
         rows = connection.execute(oldest).all()
+        moved: list[int] = []
         for row in rows:
-            audit.recording.delivery.put(row.id, bytes(row.event))
-        if rows:
-            connection.execute(delete(table).where(table.c.seq.in_([row.seq for row in rows])))
-        return len(rows)
+            try:
+                raw = audit.recording.recorder.checked(bytes(row.event))
+            except Refused as error:
+                # Written by something that is not ours; it stays for a human, and the others go on.
+                log.error("tallystick: row %s of the outbox is no event (%s); it is left there", row.seq, error)
+                continue
+            audit.recording.delivery.put(row.id, raw)
+            moved.append(row.seq)
+        if moved:
+            connection.execute(delete(table).where(table.c.seq.in_(moved)))
+        return len(moved)
 
 
 class Relay:
@@ -182,6 +194,25 @@ def instrument(
     event.listen(session_class, "before_flush", capture.before_flush)
     event.listen(session_class, "after_flush", capture.after_flush)
     event.listen(session_class, "do_orm_execute", capture.bulk)
+
+
+def tell_triggers(session_class: Any) -> None:
+    """Tell the trigger pack (`capture_table`) who acts: what is bound when a transaction begins. PostgreSQL only."""
+
+    def begun(session: Session, transaction: Any, connection: Connection) -> None:
+        bound = current()
+        actor = bound.actor() if callable(bound.actor) else bound.actor
+        if actor is None:
+            return
+        said: dict[str, Any] = {"actor": actor_part(actor, bound.on_behalf_of)}
+        if bound.workspace is not None:
+            said["workspace"] = bound.workspace
+        if bound.places:
+            said["context"] = dict(bound.places)
+        text = json.encode(said).decode()
+        connection.execute(select(func.set_config(SETTING, text, True)))
+
+    event.listen(session_class, "after_begin", begun)
 
 
 class _Capture:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 import tallystick
 from postgres import Database
 from tallystick.errors import Misconfigured
-from tallystick.sqlalchemy import AuditOptions, Outbox, instrument, relay
+from tallystick.sqlalchemy import AuditOptions, Outbox, capture_table, instrument, relay, tell_triggers
 
 from .fake import Fake
 
@@ -255,3 +255,64 @@ def test_a_relay_into_memory_is_refused(make_audit: Any, engine: Engine) -> None
     """Rows deleted from a database because they are in memory would die with the process."""
     with pytest.raises(Misconfigured):
         relay(engine, OUTBOX, make_audit(profile="memory"))
+
+
+def test_triggers_see_what_passes_the_orm_by(request: Any, audit: tallystick.Audit, fake: Fake) -> None:
+    """Raw SQL, a cascade and a human with psql must leave events too, with who it was and without secrets."""
+    database: Database = request.getfixturevalue("empty_database")
+    engine = create_engine(database.superuser.url.replace("postgresql://", "postgresql+psycopg://"))
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text("CREATE TABLE child (id int PRIMARY KEY, budget_id int REFERENCES budget ON DELETE CASCADE)")
+        )
+        for statement in (
+            *capture_table("budget", exclude=["note"]), *capture_table("child", type="line_item"),
+            *capture_table("public.member", key=["team", "user"], type="membership"),
+        ):  # fmt: skip
+            connection.execute(text(statement.replace(":", "\\:")))
+    made = sessionmaker(engine)
+    tell_triggers(made)
+    with audit.context(actor=ADA, workspace="w", request_id="r1"), made() as session:
+        session.execute(
+            text(
+                "INSERT INTO budget (id, label, amount, note, password) VALUES (1, 'a', 1, 'n', 'hunter2hunter2'), (2, 'b', 2, 'n', null)"
+            )
+        )
+        session.execute(text("INSERT INTO child VALUES (7, 1)"))
+        session.execute(text("UPDATE budget SET amount = amount + 1 WHERE id = 2"))
+        session.execute(text("UPDATE budget SET note = 'x'"))
+        session.commit()
+        session.execute(text("UPDATE budget SET amount = 99"))
+        session.rollback()
+    with engine.begin() as connection:  # nobody told who this is
+        connection.execute(text("DELETE FROM budget WHERE id = 1"))
+        connection.execute(text("INSERT INTO member VALUES ('t', 'u', 'admin')"))
+    while relay(engine, OUTBOX, audit):
+        pass
+    engine.dispose()
+    assert audit.flush(10)
+    events = list(fake.stored.values())
+    told = sorted((e["action"], e["targets"][0]["id"]) for e in events)
+    assert told == [
+        ("budget.create", "1"), ("budget.create", "2"), ("budget.delete", "1"), ("budget.update", "2"),
+        ("line_item.create", "7"), ("line_item.delete", "7"), ("membership.create", "t,u"),
+    ]  # fmt: skip
+    by_action = {e["action"]: e for e in events}
+    updated = by_action["budget.update"]
+    assert (updated["before"]["amount"], updated["after"]["amount"]) == (2, 3)
+    assert (updated["actor"], updated["workspace"]) == ({"type": "user", "id": "usr_1"}, "w")
+    assert updated["context"]["request_id"] == "r1"
+    assert by_action["budget.delete"]["actor"] == {"type": "service", "id": "postgresql:postgres"}
+    assert "hunter2" not in str(events)
+    assert "note" not in updated["after"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"table": "budget; DROP TABLE x"}, {"table": "b", "key": ["id'"]}, {"table": "b", "type": "a'b"}],
+)
+def test_names_that_are_none(wrong: dict[str, Any]) -> None:
+    """A migration must never hold SQL that somebody wrote into a name."""
+    with pytest.raises(Misconfigured):
+        capture_table(**wrong)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET
 
 from tallystick.client.actors import Actor, Secret, Target, actor_part, agent_part
@@ -122,6 +123,10 @@ class Recorder:
         if said:
             tree["metadata"] = plain(said, self._hidden)
         return made, outgoing(tree, self._redaction)
+
+    def checked(self, raw: bytes) -> bytes:
+        """Return an event that was made elsewhere, as by a trigger, checked and redacted like one made here."""
+        return outgoing(msgspec.json.decode(raw), self._redaction)
 
     def _hidden(self, secret: Secret) -> Any:
         return self._redaction.hidden(plain(secret.reveal(), self._hidden))
