@@ -64,7 +64,15 @@ class Connection:
 
     def put(self, path: str, content: bytes) -> Any:
         """Put JSON there and return the JSON of the answer."""
-        return self._json(self._send("PUT", path, content=content, headers={"Content-Type": "application/json"}))
+        return self._json(
+            self._send("PUT", path, content=content, headers={"Content-Type": "application/json"})
+        )
+
+    def patch(self, path: str, content: bytes) -> Any:
+        """Change what is there and return the JSON of the answer."""
+        return self._json(
+            self._send("PATCH", path, content=content, headers={"Content-Type": "application/json"})
+        )
 
     def delete(self, path: str) -> Any:
         """Delete and return the JSON of the answer."""

@@ -1,4 +1,4 @@
-"""`keys`: list, create, revoke."""
+"""`keys`: list, create, rotate, revoke."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ def create(
     click.echo(made["key"])
 
 
+def rotate(url: str | None, key: str | None, data: Path, key_id: str) -> None:
+    """Make a key in the place of another, which works for 24 hours more. The new secret is printed once."""
+    made = connect(url, key, data).post(f"/v1/keys/{key_id}:rotate", b"")
+    err.print(safe(f"{made['id']} takes the place of {key_id}; shown only now:"))
+    click.echo(made["key"])
+
+
 def revoke(url: str | None, key: str | None, data: Path, key_id: str) -> None:
     """Revoke a key for good."""
     connect(url, key, data).delete(f"/v1/keys/{key_id}")
@@ -65,7 +72,7 @@ def verifier(url: str | None, key: str | None, data: Path) -> None:
     click.echo(connect(url, key, data).get("/v1/log/key")["log"])
 
 
-KEYS = click.Group("keys", help="List, create and revoke API keys; print the log's verifier key.")
+KEYS = click.Group("keys", help="List, create, rotate and revoke API keys; print the log's verifier key.")
 KEYS.add_command(click.Command("verifier", callback=verifier, help=verifier.__doc__, params=[*OPTIONS]))
 KEYS.add_command(click.Command("list", callback=list_keys, help=list_keys.__doc__, params=[*OPTIONS]))
 KEYS.add_command(
@@ -80,6 +87,11 @@ KEYS.add_command(
         ],
     )
 )  # fmt: skip
+KEYS.add_command(
+    click.Command(
+        "rotate", callback=rotate, help=rotate.__doc__, params=[click.Argument(["key_id"]), *OPTIONS]
+    )
+)
 KEYS.add_command(
     click.Command(
         "revoke", callback=revoke, help=revoke.__doc__, params=[click.Argument(["key_id"]), *OPTIONS]
