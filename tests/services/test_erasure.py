@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from hashlib import sha256
 
 import pytest
@@ -12,6 +13,7 @@ from services.keeping import Office
 from tallystick.errors import Conflict, NotFound
 from tallystick.services.keeping.erasure import ErasureWish
 from tallystick.services.keeping.holds import HoldWish
+from tallystick.store import exports
 from tallystick.store.connect import EVERY, transaction
 
 ADA = {"type": "user", "id": "usr_ada_77", "name": "Ada Lovelace", "email": "Ada@Lovelace.example"}
@@ -69,6 +71,24 @@ async def test_a_person_is_gone_from_everywhere(office: Office) -> None:
     assert office.check(before).verdict == "proven"
     with pytest.raises(NotFound):
         await office.erasures.erase(office.boss, ErasureWish(email="ada@lovelace.example"))
+
+
+async def test_files_of_exports_go_with_the_person(office: Office) -> None:
+    """An export that waits on the server to be fetched may hold the person: it is dropped, and none is gone on with."""
+    await office.log.append([event(actor=ADA)])
+    async with transaction(office.pools.owner) as connection:
+        for export_id, state in (("exp_1", "done"), ("exp_2", "running")):
+            await connection.execute(
+                "INSERT INTO exports (organization_id, id, format, filter, owner_id, owner_name, created_at, state, seen_at, "
+                "total, finished_at) VALUES ($1, $2, 'csv', 'user:ada@lovelace.example', 'mbr_1', 'x', $3, $4, $3, 1, $3)",
+                office.log.organization_id, export_id, office.clock.at, state,
+            )  # fmt: skip
+    await office.erasures.erase(office.boss, ErasureWish(id=ADA["id"]))
+    gone = await exports.expire(office.pools.writer, office.clock.at - timedelta(hours=24))
+    assert [one[1] for one in gone] == ["exp_1"]
+    async with transaction(office.pools.owner) as connection:
+        rows = await connection.fetch("SELECT state, filter FROM exports ORDER BY id")
+    assert [tuple(row) for row in rows] == [("expired", ""), ("cancelled", "")]
 
 
 async def test_she_is_somebody_new_afterwards(office: Office) -> None:

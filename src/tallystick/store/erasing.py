@@ -109,7 +109,7 @@ async def forget_person(
     }
     for name in (
         *("forget_sessions", "forget_links", "forget_entries", "forget_default_views", "forget_views"),
-        *("forget_tokens", "forget_key_names", "forget_holds", "forget_requests"),
+        *("forget_tokens", "forget_key_names", "forget_holds", "forget_requests", "end_exports"),
     ):
         await fetch(connection, name, **everything)
 

@@ -8,3 +8,4 @@ GRANT SELECT, DELETE ON directory_entries, saved_views, default_views TO tallyst
 GRANT SELECT (name, filters, revoked_at), UPDATE (name, filters, revoked_at) ON viewer_tokens TO tallystick_keeper;
 GRANT UPDATE (name) ON api_keys TO tallystick_keeper;
 GRANT UPDATE (actor, target, reason) ON legal_holds TO tallystick_keeper;
+GRANT UPDATE (state, finished_at, filter, owner_name) ON exports TO tallystick_keeper;

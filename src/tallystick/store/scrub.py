@@ -17,6 +17,7 @@ _BESIDE = (
         "saved_views",
     ),
     *("default_views", "viewer_tokens", "api_keys", "legal_holds", "approvals", "quarantine", "erasures"),
+    "exports",
 )
 
 

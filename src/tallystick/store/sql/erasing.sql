@@ -106,6 +106,15 @@ UPDATE legal_holds SET actor = NULL, target = NULL, reason = 'erased' WHERE orga
 UPDATE approvals SET request = '{}' WHERE organization_id = :organization AND (decision IS NOT NULL OR expires_at < :now)
     AND EXISTS (SELECT FROM unnest(:texts::text[]) AS t (written) WHERE position(t.written IN lower(request::text)) > 0)
 
+-- end_exports --
+-- Files of exports may hold the person: none is gone on with, and those that are done go now, as if their day were over.
+UPDATE exports SET state = CASE WHEN state IN ('waiting', 'running') THEN 'cancelled' ELSE state END,
+    finished_at = least(coalesce(finished_at, :now), :now::timestamptz - interval '2 days'),
+    filter = CASE WHEN EXISTS (SELECT FROM unnest(:texts::text[]) AS t (written) WHERE position(t.written IN lower(filter)) > 0)
+        THEN '' ELSE filter END,
+    owner_name = CASE WHEN owner_id = ANY (:members::text[]) THEN 'Erased' ELSE owner_name END
+WHERE organization_id = :organization
+
 -- add_erasure --
 -- An erasure that is done.
 INSERT INTO erasures (organization_id, id, refs, events, removed, left_in_clear, started_at, finished_at)
