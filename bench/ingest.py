@@ -100,7 +100,7 @@ def _measure(
             found.alone.append(_all(ours("/v1/events", few, 1), "201").p50_ms)
             found.bare.append(asyncio.run(_bare_insert(reference, 200)))
     return [
-        ("bytes an event, as sent", f"{len(bodies[0]) / BATCH:.0f}", ""),
+        ("bytes an event, as sent", f"{len(warm[0]) / BATCH:.0f}", ""),
         *_table(found),
         *_sizes(ready, owner),
     ]
