@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from pooler import own_pooler, pgbouncer, real_pgbouncer
 from postgres import Cluster, Database
 from tallystick.errors import AuditError
 from tallystick.store.connect import EVERY, Dsn, Pool, open_pool, transaction
+from tallystick.store.inspect import inspect
 
 ADA, BOB = uuid.UUID(int=0xADA << 96), uuid.UUID(int=0xB0B << 96)
 KINDS = [
@@ -39,6 +41,7 @@ ROWS: dict[str, str] = {
     "quarantine": "(organization_id, position, action, violations) VALUES ($1, 1, $2, '[]')",
     "registered_actions": "(organization_id, name, version, declaration) VALUES ($1, $2, 1, '{}')",
 }  # fmt: skip
+NAMED = {"members", "audit_logs", "organizations", "api_keys"}
 EVENT = """
 INSERT INTO audit_logs (organization_id, received_at, occurred_at, position, id, actor_ref, actor_type, action, verb, outcome,
     stream, workspace, target_type, target_id, ip, request_id, leaf_hash, seed, leaf, opening)
@@ -194,3 +197,23 @@ async def test_the_partition_of_a_month_has_no_way_around(twins: Database) -> No
     for login in (twins.logins.reader, twins.logins.writer, twins.logins.keeper):
         with psycopg.connect(login.url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(f"SELECT * FROM {part[0]}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE members DISABLE ROW LEVEL SECURITY",
+        "CREATE POLICY open_door ON audit_logs USING (true)",
+        "ALTER POLICY own_organization ON organizations USING (true)",
+        "DROP POLICY own_organization ON api_keys",
+    ],
+)
+async def test_an_opened_fence_is_found(database: Database, change: str) -> None:
+    """An intruder, or a hurried operator, would take the second fence away and nobody would notice."""
+    pool = await open_pool(database.logins.reader, role="reader", size_min=0)
+    assert (await inspect(pool, datetime.now(UTC))).unfenced == []
+    with psycopg.connect(database.superuser.url, autocommit=True) as connection:
+        connection.execute(change)  # type: ignore[arg-type]
+    found = await inspect(pool, datetime.now(UTC))
+    await pool.close()
+    assert found.unfenced == [next(word for word in change.split() if word in NAMED)]

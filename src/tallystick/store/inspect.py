@@ -18,6 +18,7 @@ class Inspection:
     unguarded: list[str]
     unchecked: list[str]
     rewriters: list[str]
+    unfenced: list[str]
     month_is_there: bool
     oldest_transaction_seconds: float
     size_bytes: int
@@ -30,6 +31,7 @@ async def inspect(pool: Pool, now: datetime) -> Inspection:
             unguarded=[row["name"] for row in await connection.fetch(_SQL["guards"])],
             unchecked=[row["name"] for row in await connection.fetch(_SQL["leaf_checks"])],
             rewriters=[row["name"] for row in await connection.fetch(_SQL["rewriters"])],
+            unfenced=[row["name"] for row in await connection.fetch(_SQL["fences"])],
             month_is_there=bool(await connection.fetchval(_SQL["month_is_there"], now)),
             oldest_transaction_seconds=float(await connection.fetchval(_SQL["oldest_transaction"]) or 0),
             size_bytes=int(await connection.fetchval(_SQL["size_bytes"]) or 0),

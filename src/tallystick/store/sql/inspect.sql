@@ -27,6 +27,16 @@ WHERE r.rolname IN ('tallystick_writer', 'tallystick_reader', 'tallystick_keeper
     OR has_table_privilege(r.oid, 'public.audit_logs', 'TRUNCATE'))
 ORDER BY 1
 
+-- fences --
+-- Tables of organizations whose row-level security is switched off, lacks its policy or has another one besides.
+SELECT c.relname AS name FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    AND a.attname = CASE WHEN c.relname = 'organizations' THEN 'id' ELSE 'organization_id' END
+    AND (NOT c.relrowsecurity OR (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid) <> 1
+        OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'own_organization'
+            AND pg_get_expr(p.polqual, p.polrelid) LIKE '%current_organization%'))
+ORDER BY 1
+
 -- month_is_there --
 -- Whether the partition that holds this time exists.
 SELECT to_regclass('public.audit_logs_' || to_char($1::timestamptz AT TIME ZONE 'UTC', 'YYYY_MM')) IS NOT NULL
