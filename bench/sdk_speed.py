@@ -21,10 +21,29 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+
 import tallystick
+from tallystick.sqlalchemy import AuditOptions, Outbox, instrument
 
 ADA = tallystick.User("usr_1", name="Ada", email="ada@acme.com", role="admin")
 KEY = tallystick.Target("api_key", "key_9", name="ci")
+
+
+class Base(DeclarativeBase):
+    """The application's tables."""
+
+
+class Row(Base):
+    """What is changed a thousand times."""
+
+    __tablename__ = "row"
+    __audit__ = AuditOptions()
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    amount: Mapped[int]
 
 
 def timed(call: Callable[[], object], number: int) -> list[float]:
@@ -133,21 +152,6 @@ async def requests(folder: Path) -> dict[str, float]:
 
 def changes(folder: Path) -> tuple[float, float]:
     """Return the milliseconds of 1,000 changed rows in one transaction: without and with capture."""
-    from sqlalchemy import create_engine
-    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
-
-    from tallystick.sqlalchemy import AuditOptions, Outbox, instrument
-
-    class Base(DeclarativeBase):
-        pass
-
-    class Row(Base):
-        __tablename__ = "row"
-        __audit__ = AuditOptions()
-        id: Mapped[int] = mapped_column(primary_key=True)
-        name: Mapped[str]
-        amount: Mapped[int]
-
     outbox = Outbox(Base.metadata)
     engine = create_engine(f"sqlite:///{folder}/app.db")
     Base.metadata.create_all(engine)

@@ -16,10 +16,13 @@ from uuid import UUID, uuid4
 import attrs
 import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tallystick
 from server import Server
 from tallystick import Agent, Anonymous, ApiKey, Secret, Service, System, Target, User, snapshot
+from tallystick.event.identity import uuid7, uuid7_text
 from tallystick.event.limits import EVENT_BYTES_MAX
 from tallystick.event.outgoing import SDK_FLAGS
 
@@ -398,3 +401,9 @@ def test_the_spool_is_private(audit: tallystick.Audit, tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path.name
     spool = next((tmp_path / "spool").glob("*.spool"))
     assert sqlite3.connect(spool).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_ids_are_written_as_the_library_writes_them(unix_ms: int, random: bytes) -> None:
+    """An id that is no UUIDv7 would be refused, or sort where it does not belong."""
+    assert uuid7_text(unix_ms, random) == str(uuid7(unix_ms, random))

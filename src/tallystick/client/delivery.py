@@ -16,7 +16,7 @@ from msgspec import Struct
 from tallystick.client.actors import System
 from tallystick.client.context import cleared
 from tallystick.client.lease import Lease
-from tallystick.client.recorder import Recorder
+from tallystick.client.recorder import Recorder, unix_ms
 from tallystick.client.sender import Sender
 from tallystick.client.settings import Settings
 from tallystick.client.spool import Gap, Spool, Ticket
@@ -220,7 +220,7 @@ class Delivery:
                 bytes_max=chosen.bytes_max,
                 when_full=chosen.when_full,
                 block_seconds=chosen.block_seconds,
-                now_ms=lambda: int(self._recorder.now().timestamp() * 1000),
+                now_ms=unix_ms,
                 new_id=self._recorder.new_id,
             )
 

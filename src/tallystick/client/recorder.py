@@ -16,13 +16,18 @@ from tallystick.client.actors import Actor, Secret, Target, actor_part, agent_pa
 from tallystick.client.context import Bound, current
 from tallystick.client.snapshot import plain
 from tallystick.errors import Refused
-from tallystick.event.identity import uuid7
+from tallystick.event.identity import uuid7_text
 from tallystick.event.model import Outcome
 from tallystick.event.moment import instant_text
 from tallystick.event.outgoing import outgoing
 from tallystick.event.redact import Redaction
 
 _RANDOM_BYTES: Final = 10  # of an id
+
+
+def unix_ms() -> int:
+    """Return the milliseconds of the clock of this machine since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def utc_now() -> datetime:
@@ -59,7 +64,7 @@ class Recorder:
 
     def new_id(self) -> str:
         """Return a new id, the idempotency key of one event."""
-        return str(uuid7(int(self._now().timestamp() * 1000), self._random(_RANDOM_BYTES)))
+        return uuid7_text(int(self._now().timestamp() * 1000), self._random(_RANDOM_BYTES))
 
     def event(
         self,
@@ -85,9 +90,7 @@ class Recorder:
         bound = bound or current()
         moment = self._now()
         made = (
-            str(id)
-            if id is not None
-            else str(uuid7(int(moment.timestamp() * 1000), self._random(_RANDOM_BYTES)))
+            uuid7_text(int(moment.timestamp() * 1000), self._random(_RANDOM_BYTES)) if id is None else str(id)
         )
         who = actor or (bound.actor() if callable(bound.actor) else bound.actor)
         if who is None:
@@ -122,7 +125,7 @@ class Recorder:
         said = _metadata(who, bound, metadata)
         if said:
             tree["metadata"] = plain(said, self._hidden)
-        return made, outgoing(tree, self._redaction)
+        return made, outgoing(tree, self._redaction, own_time=True)
 
     def checked(self, raw: bytes) -> bytes:
         """Return an event that was made elsewhere, as by a trigger, checked and redacted like one made here."""

@@ -25,6 +25,8 @@ DEPTH_MAX: Final = 48  # levels; a value nested deeper, or in a circle, ends in 
 VALUES_MAX: Final = 50_000  # values of one event; what is beyond ends in a marker
 Hide = Callable[[Any], Any]
 _AS_IS: Final = frozenset({str, int, bool, NoneType})
+_are_as_is: Final = _AS_IS.issuperset
+_are_texts: Final = frozenset({str}).issuperset
 Fields = Callable[[Any], dict[str, Any]]
 
 
@@ -56,6 +58,8 @@ def plain(value: Any, hide: Hide) -> Any:
     kind = type(value)
     if kind in _AS_IS:
         return value
+    if kind is dict and _are_texts(map(type, value)) and _are_as_is(map(type, value.values())):
+        return dict(value)  # flat, as most are
     return _Walk(hide).plain(value, 0)
 
 
