@@ -48,12 +48,14 @@ def test_a_code_is_good_for_its_step_and_the_ones_beside(step: int, away: int) -
     """A phone whose clock is a little off could not be used, or an old code would work."""
     code = second_factor.code_at(SECRET, step + 10)
     found = second_factor.matching_step(SECRET, code, at_seconds=(step + 10 + away) * 30 + 7, last_step=0)
-    assert (found == step + 10) == (abs(away) <= 1) or found is None or abs(found - step - 10) <= 2
-    if abs(away) <= 1:
-        again = second_factor.matching_step(
-            SECRET, code, at_seconds=(step + 10 + away) * 30, last_step=step + 10
-        )
-        assert again != step + 10, "a code is good once"
+    if abs(away) > 1:
+        assert found != step + 10
+        return
+    # Another step may have the same code by chance; then that one is as good.
+    assert found is not None
+    assert second_factor.code_at(SECRET, found) == code
+    again = second_factor.matching_step(SECRET, code, at_seconds=(step + 10 + away) * 30, last_step=found)
+    assert again != found, "a code is good once"
 
 
 @pytest.mark.parametrize(

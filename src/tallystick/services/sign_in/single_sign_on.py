@@ -150,7 +150,8 @@ class SingleSignOn:
         """Take an answer once, also when the provider would take its code twice."""
         at = self._now()
         while self._used and (
-            len(self._used) >= _USED_MAX or at - next(iter(self._used.values())) > timedelta(seconds=FLOW_SECONDS)
+            len(self._used) >= _USED_MAX
+            or at - next(iter(self._used.values())) > timedelta(seconds=FLOW_SECONDS)
         ):
             self._used.popitem(last=False)
         if state in self._used:
