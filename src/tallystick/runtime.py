@@ -40,6 +40,7 @@ from tallystick.services.export_lines import LineExport
 from tallystick.services.heartbeat import Heartbeat
 from tallystick.services.holders import Holders
 from tallystick.services.ingest import Ingest
+from tallystick.services.keeping.archive import Archives
 from tallystick.services.keeping.build import build_keeping
 from tallystick.services.lifetime import Lifetime
 from tallystick.services.log import Log
@@ -253,6 +254,7 @@ class Runtime:
             now=now,
             random=os.urandom,
             new_id=new_id,
+            archive=Archives(self.reader, self.export, self.signer, data / "archive"),
         )
         self.lifetime = Lifetime(
             self.ingest,

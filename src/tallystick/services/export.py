@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from tallystick.errors import NotFound
+from tallystick.errors import NotFound, TryLater
 from tallystick.event.moment import instant_text
 from tallystick.event.unseal import withhold
 from tallystick.formats.jsonl import ExportRow, JsonlWriter
@@ -59,13 +59,26 @@ class Export:
             selection = await stored.select(connection, principal.organization_id, wanted, None)
         return self._lines(header, selection, tells_all=principal.sees_all)
 
-    async def _header(self, connection: Connection, organization_id: UUID, query: Query) -> Header:
+    async def range(self, organization_id: UUID, first: int, end: int) -> AsyncGenerator[bytes]:
+        """Yield the JSONL export of positions [first, end), all of them in full, for the server's own archives."""
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
+            header = await self._header(connection, organization_id, Query(), (first, end))
+            selection = await stored.select(connection, organization_id, Query(), None)
+        async with aclosing(self._lines(header, selection, tells_all=True)) as lines:
+            async for piece in lines:
+                yield piece
+
+    async def _header(
+        self, connection: Connection, organization_id: UUID, query: Query, span: tuple[int, int] | None = None
+    ) -> Header:
         head = await logs.head(connection, organization_id)
         if head is None or not head.note:
             raise NotFound(
                 "This organization's log has no checkpoint yet: nothing was recorded, nothing can be exported."
             )
-        start, end = await stored.span(connection, organization_id, query.since, query.until, head.size)
+        start, end = span or await stored.span(
+            connection, organization_id, query.since, query.until, head.size
+        )
         proof = await range_proof(connection, organization_id, start, end, head.size)
         origin = self._signer.origin(organization_id)
         return Header(
@@ -84,7 +97,7 @@ class Export:
 
     async def _lines(
         self, header: Header, selection: stored.Selection, *, tells_all: bool
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         writer = JsonlWriter(header)
         yield writer.begin()
         rows = ExportRows(self._pool, selection, header.start, header.end)
@@ -92,6 +105,12 @@ class Export:
             async for piece in pieces:
                 if lines := writer.rows(ExportRow(*row) for row in piece):
                     yield lines
+        if writer.has_gaps and await stored.removed_since(
+            self._pool, selection.organization_id, header.start, header.end, header.size
+        ):
+            raise TryLater(
+                "Events were removed or erased while this export was written, so it was broken off. Begin it again."
+            )
         if writer.has_gaps and (header.filter or (header.start, header.end) != (0, header.size)):
             async with aclosing(self._records(header, selection.organization_id, tells_all)) as records:
                 async for row, proof in records:

@@ -151,6 +151,15 @@ async def records_within(pool: Pool, organization_id: UUID, first: int, end: int
     return [row["position"] for row in rows if row["position"] < size]
 
 
+async def removed_since(pool: Pool, organization_id: UUID, first: int, end: int, size: int) -> bool:
+    """Tell whether anything of [first, end) was removed or erased since the log had `size` events."""
+    async with transaction(pool, reading=True, organization=organization_id) as connection:
+        rows = await fetch(
+            connection, "removed_since", organization=organization_id, first=first, end=end, size=size
+        )
+    return rows[0]["found"]
+
+
 def _size(row: Position) -> int:
     return 0 if row.leaf is None else len(row.leaf) + len(row.opening or b"")
 

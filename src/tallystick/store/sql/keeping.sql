@@ -218,6 +218,11 @@ UNION SELECT h.released_position FROM legal_holds h
 WHERE h.organization_id = :organization AND h.released_position IS NOT NULL
 ORDER BY 1
 
+-- removed_since --
+-- Whether anything of [first, end) was taken by an event at position size or later.
+SELECT EXISTS (SELECT FROM removals r WHERE r.organization_id = :organization AND r.position >= :size
+    AND r.end_position > :first AND r.first_position < :end) AS found
+
 -- rows_at --
 -- Some rows by position.
 SELECT a.position, a.leaf_hash, a.leaf, a.opening, a.seed FROM audit_logs a
@@ -274,7 +279,7 @@ SELECT min(e.position) AS first, count(*) AS events FROM (
 -- Become the one who does something, or go on being it; nothing when somebody else is.
 INSERT INTO leases AS l (name, holder, until) VALUES (:name, :holder, :until)
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
-    WHERE l.holder = excluded.holder OR l.until < :now RETURNING holder
+    WHERE l.holder = excluded.holder OR l.until <= :now RETURNING holder
 
 -- drop_lease --
 -- Let somebody else do it.
@@ -283,6 +288,10 @@ UPDATE leases SET until = :now WHERE name = :name AND holder = :holder
 -- dual_control --
 -- Whether some acts of this organization need a second person.
 SELECT config -> 'dual_control' = 'true'::jsonb AS on FROM organizations WHERE id = :organization
+
+-- archive_wanted --
+-- Whether this organization wants a copy of what is removed.
+SELECT config -> 'retention_archive' = 'true'::jsonb AS on FROM organizations WHERE id = :organization
 
 -- set_dual_control --
 -- Have some acts need a second person, or not.
