@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 from people import execute
 from server import event
 from viewer.conftest import SHARED_TARGET
@@ -57,6 +62,21 @@ def test_an_event_is_told_proved_and_connected(visit, seeded) -> None:
     one.page.click("#drawer >> text=Full page")
     one.page.wait_for_url("**/events/*")
     assert one.page.inner_text("h1") == said
+
+
+def test_the_offline_command_proves_the_event(visit, seeded, tmp_path) -> None:
+    """What the page offers to paste would not run, or prove nothing."""
+    one = visit()
+    one.go("/events?target_id=ds_shared&action=tool")
+    one.page.locator("#rows .c-time").click()
+    commands = one.page.locator("#proof .snippet code").inner_text()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", commands], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PATH": path, "TALLYSTICK_API_KEY": seeded.admin_key},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PROVEN" in done.stdout
 
 
 def test_a_change_is_shown_as_a_difference(visit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -204,12 +205,12 @@ async def _opened(call: Call, state: State) -> dict[str, Any]:
 def _detail_values(call: Call, state: State, one: Detail) -> dict[str, Any]:
     origin = _origin(call)
     event_id = one.row.id
+    key, _ = call.services.log.verifier_keys(call.caller.organization_id)
     bearer = '-H "Authorization: Bearer $TALLYSTICK_API_KEY"'
     offline = "\n".join(
         (
             f"curl -sS {bearer} '{origin}/v1/export?q=created:{one.row.when.exact}' > event.jsonl",
-            f"curl -sS {bearer} {origin}/v1/log/key > log.key",
-            "tallystick verify event.jsonl --key log.key",
+            f"tallystick verify event.jsonl --key {quote(key)}",
         )
     )
     return {
