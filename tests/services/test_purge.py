@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from services.appending import event
 from services.keeping import Office
 from tallystick.errors import TryLater
 from tallystick.query.model import Clause, Query
@@ -143,3 +144,21 @@ async def test_a_purge_that_breaks_off_leaves_nothing_half_done(
         assert min(await office.present()) == 0
     assert await office.purge.run(office.log.organization_id) == 512
     await office.log.check()
+
+
+async def test_people_without_events_leave_the_directory(office: Office) -> None:
+    """Whose last event is removed is forgotten, unless an event that is left was done on his behalf; then comes back anew."""
+    old, boss_of_agent = ({"type": "user", "id": f"usr_{name}", "name": name} for name in ("old", "boss"))
+    await office.log.append([event(actor=old), event(actor=boss_of_agent)])
+    await office.age(600, days=400)
+    await office.log.append([event(actor={"type": "agent", "id": "a", "on_behalf_of": [boss_of_agent]})])
+    await office.age(10)
+    await office.purge.run(office.log.organization_id)
+    async with transaction(office.pools.owner) as connection:
+        ids = {row["id"] for row in await connection.fetch("SELECT id FROM subjects")}
+        labels = {row["label"] for row in await connection.fetch("SELECT label FROM subject_labels")}
+    assert "usr_boss" in ids
+    assert "usr_old" not in ids | labels
+    await office.log.append([event(actor=old), event(actor=boss_of_agent)])
+    await office.log.check()
+    await office.proven()

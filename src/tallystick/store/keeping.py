@@ -380,6 +380,12 @@ def multirange(positions: Positions) -> str:
     return "{" + ",".join(f"[{first},{end})" for first, end in positions.ranges) + "}"
 
 
+async def delegated_refs(connection: Connection, organization_id: UUID, first: int, end: int) -> set[UUID]:
+    """Return on whose behalf events of [first, end) were done, and who did those."""
+    rows = await fetch(connection, "delegated_refs", organization=organization_id, first=first, end=end)
+    return {UUID(row["ref"]) for row in rows}
+
+
 async def take_lease(pool: Pool, name: str, holder: str, now: datetime, until: datetime) -> bool:
     """Become the one server that does `name` until then, or go on being it; False when another one is."""
     async with transaction(pool) as connection:

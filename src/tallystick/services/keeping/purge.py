@@ -27,6 +27,7 @@ from tallystick.services.keeping.rules import (
     in_force,
     never,
 )
+from tallystick.services.keeping.strangers import forget_strangers
 from tallystick.store import keeping, logs
 from tallystick.store.connect import Connection, transaction
 from tallystick.store.keeping import Bound, Counts, MonthSpan
@@ -109,6 +110,8 @@ class Purge:
             if span.first >= plan.end:
                 break
             removed += await self._purge_month(organization_id, plan, span)
+        if removed:
+            await forget_strangers(self._pool, organization_id)
         return removed
 
     async def preview(

@@ -320,3 +320,34 @@ WITH RECURSIVE chain AS (
     UNION SELECT k.id, k.created_by FROM chain c
     JOIN api_keys k ON k.organization_id = :organization AND k.id = c.created_by
 ) SELECT id, created_by FROM chain
+
+-- lonely_subjects --
+-- Subjects that no event is by any more, some of them.
+SELECT s.ref FROM subjects s WHERE s.organization_id = :organization AND NOT EXISTS (
+    SELECT FROM terms t WHERE t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = s.ref::text)
+LIMIT :rows_max
+
+-- delegated_refs --
+-- Whom events of [first, end) were done for, as the leaves write them.
+SELECT DISTINCT m[1] AS ref FROM audit_logs a,
+    regexp_matches(convert_from(a.leaf, 'UTF8'), '"ref":"([0-9a-f]{32})"', 'g') AS m
+WHERE a.organization_id = :organization AND a.position >= :first AND a.position < :end
+    AND position('"on_behalf_of":['::bytea IN a.leaf) > 0
+
+-- lock_head --
+-- Let nothing be appended until this transaction ends.
+SELECT size FROM log_head WHERE organization_id = :organization FOR UPDATE
+
+-- forget_subjects --
+-- Nobody is behind these pseudonyms any more, unless an event is by them again.
+DELETE FROM subjects s WHERE s.organization_id = :organization AND s.ref = ANY (:refs::uuid[]) AND NOT EXISTS (
+    SELECT FROM terms t WHERE t.organization_id = :organization AND t.kind = 'actor_ref' AND t.value = s.ref::text)
+RETURNING s.ref
+
+-- forget_labels --
+-- And nobody is found by what they were known by.
+DELETE FROM subject_labels WHERE organization_id = :organization AND ref = ANY (:refs::uuid[])
+
+-- raise_epoch --
+-- Servers forget the pseudonyms that they remember.
+UPDATE log_head SET subject_epoch = subject_epoch + 1 WHERE organization_id = :organization
