@@ -66,11 +66,14 @@ def reference(dsn: Dsn) -> Iterator[str]:
         env={**os.environ, "REFERENCE_DATABASE_URL": url},
     )
     try:
-        for _ in range(200):
+        deadline = time.monotonic() + 60
+        while True:
             try:
-                urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1).read()
+                urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=5).read()
                 break
             except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("the reference service did not start") from None
                 time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -95,7 +95,7 @@ async def test_reads_beside_the_append_break(log: LogUnderTest, step: str) -> No
 
 async def test_driver_that_waits_for_ever(log: LogUnderTest) -> None:
     """A commit that never returns must end as an unknown outcome, and the log must go on."""
-    log.limits = Limits(commit_seconds=0.3)
+    log.limits = Limits(commit_seconds=1.5)
     faults = Faults()
     appender = log.new_appender(pool=faulty(log.pool, faults))
     await log.append(events(7), appender)
