@@ -121,6 +121,47 @@ def test_who_is_removed_is_shut_out(home: Server) -> None:
     assert made.json()["member"]["id"] not in (member, again)
 
 
+def test_a_live_stream_follows_what_its_reader_may_see(home: Server) -> None:
+    """A stream lives for days: who was moved to one workspace, or lost the role, would go on reading everything."""
+    member, browser = person(home, "streaming", "AUDITOR")
+    with home.client() as admin:
+        admin.post("/v1/workspaces", json={"id": "w-live", "display_name": "Live"})
+        start = admin.get("/v1/feed", params={"limit": 1000}).json()["next"]
+        headers, path = {"Accept": "text/event-stream"}, f"/v1/members/{member}"
+        with browser.stream("GET", f"/v1/feed?after={start}&stream=platform", headers=headers) as stream:
+            lines = stream.iter_lines()
+            admin.post("/v1/events", json=event(action="seen.before"))
+            assert any("seen.before" in line for line in lines)
+            assert admin.put(f"{path}/workspaces/w-live", json={"role": "AUDITOR"}).status_code == 200
+            assert admin.patch(path, json={"role": "MEMBER"}).status_code == 200
+            admin.post("/v1/events", json=event(action="hidden.now"))
+            admin.post("/v1/events", json=event(action="seen.still", workspace="w-live"))
+            told = next(line for line in lines if "hidden.now" in line or "seen.still" in line)
+            assert "seen.still" in told
+            assert admin.delete(f"{path}/workspaces/w-live").status_code == 200
+            admin.post("/v1/events", json=event(action="hidden.too", workspace="w-live"))
+            rest = "\n".join(lines)
+        assert "hidden.too" not in rest
+        assert "event: problem" in rest
+
+
+def test_a_live_stream_ends_when_reading_is_switched_off(home: Server) -> None:
+    """The switch would close every surface but the one that was open already."""
+    live = {"Accept": "text/event-stream"}
+    with (
+        home.client() as admin,
+        home.client(home.key("read")) as reader,
+        reader.stream("GET", "/v1/feed?after=0", headers=live) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert any(line.startswith("id:") for line in lines)
+        assert admin.patch("/v1/organization", json={"can_use_audit_logs": False}).status_code == 200
+        try:
+            assert "audit_logs_off" in "\n".join(lines)
+        finally:
+            assert admin.patch("/v1/organization", json={"can_use_audit_logs": True}).status_code == 200
+
+
 def test_an_own_role_changes_for_all_who_have_it(home: Server) -> None:
     """Taking a permission from a role would leave it with those who are signed in."""
     with home.client() as admin:

@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from tallystick.errors import AuditError, Refused
 from tallystick.query import Query, filters_of, parse
+from tallystick.services.permissions import READ
 from tallystick.web.api.answers import json_answer, newest_checkpoint
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import authenticate
@@ -62,8 +63,10 @@ async def _follow(call: Call, after: int, query: Query) -> AsyncIterator[bytes]:
     services = call.services
     quiet_since = services.monotonic()
     while not services.stopping():
-        # A stream lives for days: a key that is revoked meanwhile must not go on reading.
-        await authenticate(call)
+        # A stream lives for days: a key that is revoked meanwhile must not go on reading, nor a member beyond the role
+        # it has now.
+        call.principal = (await authenticate(call)).under(READ)
+        await services.switches.require_reading(call.caller.organization_id)
         page = await services.read.follow(call.caller, query, after, LIVE_PAGE)
         for event in page.events:
             yield b"id: %d\nevent: audit\ndata: " % event["position"] + json.encode(event) + b"\n\n"
