@@ -68,6 +68,7 @@ CLAIMS: dict[str, Any] = {
     "no nonce": lambda c: {name: value for name, value in c.items() if name != "nonce"},
     "another issuer": lambda c: {**c, "iss": "https://other.example.com"},
     "another audience": lambda c: {**c, "aud": "other-client"},
+    "another audience that names us beside it": lambda c: {**c, "aud": "other-client", "azp": "tallystick"},
     "two audiences without azp": lambda c: {
         **c,
         "aud": ["tallystick", "other-client"],
