@@ -113,7 +113,8 @@ def test_the_canaries_are_there(world: World) -> None:
     for place in ("one", "two", "level"):
         assert world.first.canary(place) in everything
         assert (
-            world.second.canary(place) in world.second.client.get("/v1/events", params={"limit": 1000, "order": "oldest"}).text
+            world.second.canary(place)
+            in world.second.client.get("/v1/events", params={"limit": 1000, "order": "oldest"}).text
         )
     for role in sorted(NARROW):
         assert world.first.canary("one") in world.callers[role].get("/v1/events").text, role
