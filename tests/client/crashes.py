@@ -94,6 +94,7 @@ class Network:
         self._chance = chance
         self.trouble = 0.3
         self.down = False
+        self.lose_next = False
         self.answers_lost = 0
         self.refused = 0
 
@@ -111,7 +112,8 @@ class Network:
             if name in headers
         }
         answer = self._client.post(path, content=body, headers=kept)
-        if dice < self.trouble:
+        if dice < self.trouble or self.lose_next:
+            self.lose_next = False
             self.answers_lost += 1
             return None
         return answer.status_code, answer.content, answer.headers.get("content-type", "")
@@ -174,7 +176,12 @@ def crash(
             if run % 20 == 19:
                 say(f"{run + 1} of {runs} runs, {between.answers_lost} answers lost")
         between.down = False
-        outcome.dead = sum(_drain(folder, address, key, spool, mutant) for spool in SPOOL_OF.values())
+        between.trouble = 0.0
+        for spool in SPOOL_OF.values():
+            between.lose_next = (
+                True  # at least one answer is lost in every run of this, whatever the dice say
+            )
+            outcome.dead += _drain(folder, address, key, spool, mutant)
     outcome.answers_lost, outcome.refused = between.answers_lost, between.refused
     _read_journal(folder / "journal", outcome)
     _read_log(url, read_key, outcome)
@@ -207,11 +214,23 @@ def _run_once(
     )
     assert app.stdout is not None
     assert app.stdout.readline() == b"ready\n"
-    time.sleep(chance.choice([0.1, 0.3, 1.5]) * chance.random())
+    _wait_for_acts(app, folder / "journal", int(chance.choice([1, 20, 200, 600]) * chance.random()))
+    time.sleep(chance.choice([0.0, 0.1, 0.5]) * chance.random())  # so that the sender gets somewhere, too
     app.kill()
     killed = app.wait() != 0
     app.stdout.close()
     return int(killed)
+
+
+def _wait_for_acts(app: subprocess.Popen[bytes], journal: Path, acts: int) -> None:
+    """Return when the application has recorded about so many events, or has ended; however busy the machine is."""
+    bytes_of_an_act = 16
+    wanted = (journal.stat().st_size if journal.exists() else 0) + acts * 2 * bytes_of_an_act
+    deadline = time.monotonic() + 20
+    while app.poll() is None and time.monotonic() < deadline:
+        if journal.exists() and journal.stat().st_size >= wanted:
+            return
+        time.sleep(0.001)
 
 
 def _drain(folder: Path, address: str, key: str, spool_folder: str, mutant: str) -> int:

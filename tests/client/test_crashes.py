@@ -23,8 +23,8 @@ def test_nothing_is_lost_by_kills_and_a_bad_network(own_server: Server, tmp_path
     outcome = crash(8, own_server.url, own_server.write_key, own_server.admin_key, tmp_path, seed=7)
     assert outcome.violations() == []
     assert outcome.kills >= 3
-    assert len(outcome.acknowledged) > 100
-    assert outcome.gaps > 0
+    assert len(outcome.acknowledged) > 50
+    assert outcome.answers_lost > 0
     assert own_server.check_whole_log() > 0
 
 
@@ -32,7 +32,7 @@ def test_nothing_is_lost_by_kills_and_a_bad_network(own_server: Server, tmp_path
 def test_the_harness_notices(own_server: Server, tmp_path: Path, mutant: str) -> None:
     """A harness that a broken SDK passes would prove nothing."""
     outcome = crash(
-        6,
+        5,
         own_server.url,
         own_server.write_key,
         own_server.admin_key,
