@@ -19,6 +19,8 @@ from tallystick.web.ui.events.projects import Project, labels
 from tallystick.web.ui.events.rows import Rows
 from tallystick.web.ui.events.snippets import command_line, curl, python
 from tallystick.web.ui.events.state import Look, read_state
+from tallystick.web.ui.events.values import summary_values
+from tallystick.web.ui.render import templates
 
 NOW = datetime(2026, 11, 21, 16, 0, tzinfo=UTC)
 
@@ -136,3 +138,15 @@ def test_commands_carry_any_value_unbroken(value: str) -> None:
     url = shlex.split(curl("http://localhost:1", [("project", value)]))[-1]
     assert parse_qsl(urlsplit(url).query) == [("workspace", value)]
     compile(python("http://localhost:1", [("user", value)]), "pasted", "exec")
+
+
+def test_a_late_chart_belongs_to_one_search() -> None:
+    """The chart of what was typed before would take the place of the chart of what is typed now."""
+    states = [read_state([("user", name)], Look(), now=NOW) for name in ("ines", "ines c", "ines")]
+    pages = [
+        templates().get_template("events/summary.html").render(**summary_values(state, None, None), me=None)
+        for state in states
+    ]
+    ids = [page.partition('id="')[2].partition('"')[0] for page in pages]
+    assert ids[0] == ids[2] != ids[1]
+    assert all(one.startswith("summary-") for one in ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -66,9 +67,10 @@ def values_of(found: Listing, origin: str) -> dict[str, Any]:
 def summary_values(state: State, chart: Any, count: Any) -> dict[str, Any]:
     """Return the values of templates/events/summary.html."""
     timeless = pairs_of(piece for piece in state.pieces if piece.kind not in ("from", "to", "range"))
+    href = address([*state.filters, *state.look_pairs], f"{PATH}/summary")
     return {
-        "chart": chart, "count": count, "searched_back_to": None,
-        "summary_href": address([*state.filters, *state.look_pairs], f"{PATH}/summary"),
+        "chart": chart, "count": count, "searched_back_to": None, "summary_href": href,
+        "summary_key": f"{crc32(href.encode()):08x}",
         "count_exactly": state.here(count="exact"), "export_href": address(state.filters, "/exports/new"),
         "zoom_base": state.url(timeless), "zoom_out": state.url(timeless),
     }  # fmt: skip

@@ -28,10 +28,11 @@ const KEYS = {
   z: () => document.dispatchEvent(new CustomEvent("zoom:out")),
   u: () => (document.querySelector("#view").dataset.zone === "utc" ? press("#local") : $("#local")?.previousElementSibling?.click()),
   y: () => document.dispatchEvent(new CustomEvent("copy:text", { detail: location.href })),
+  e: () => press("#export"),
   n: () => press(".pager [rel=next]"), p: () => press(".pager [rel=prev]"),
   "?": () => $("#help")?.showModal(),
 }
-const AFTER_G = { e: "/events", k: "/settings/keys", a: "/alerts", s: "/settings/sources" }
+const AFTER_G = { e: "/events", v: "/verify", x: "/exports", k: "/settings/keys", a: "/alerts", s: "/settings/sources" }
 
 document.addEventListener("keydown", event => {
   if (event.defaultPrevented) return
