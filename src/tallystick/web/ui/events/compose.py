@@ -68,9 +68,12 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     default_view: str | None
 
 
-async def listing(services: Any, principal: Principal, state: State) -> Listing:
-    """Return everything the page shows for `state`; an error of the caller's or a busy server becomes `wrong`."""
-    around_task = asyncio.ensure_future(surroundings(services, principal))
+async def listing(services: Any, principal: Principal, state: State, *, suggest: bool = True) -> Listing:
+    """Return everything the page shows for `state`; an error of the caller's or a busy server becomes `wrong`.
+
+    Without `suggest` the form's suggestions are left out, which a part of the page without the form does not need.
+    """
+    around_task = asyncio.ensure_future(surroundings(services, principal, suggest=suggest))
     found: tuple[Page, str | None, str | None] = (EMPTY, None, None)
     chart, count = None, None
     wrong: AuditError | None = state.wrong
@@ -108,10 +111,10 @@ async def summary(services: Any, principal: Principal, state: State) -> tuple[Ch
     return await asyncio.gather(_chart(services, principal, state), _count(services, principal, state))
 
 
-async def surroundings(services: Any, principal: Principal) -> Surroundings:
+async def surroundings(services: Any, principal: Principal, *, suggest: bool = True) -> Surroundings:
     """Return projects, suggestions and views; suggestions are those of the whole log as far as it may be seen."""
     facets, projects, (views, default) = await asyncio.gather(
-        soon(services.read.facets(principal, Query())),
+        soon(services.read.facets(principal, Query())) if suggest else nothing(),
         services.projects.of(principal),
         services.saved_views.of(principal),
     )
@@ -125,6 +128,10 @@ async def surroundings(services: Any, principal: Principal) -> Surroundings:
         actions=[(one["value"], one["count"]) for one in values.get("action", ())],
         streams=[one["value"] for one in values.get("stream", ())], views=views, default_view=default,
     )  # fmt: skip
+
+
+async def nothing() -> None:
+    """Return nothing, where there is nothing to wait for."""
 
 
 async def soon(work: Coroutine[Any, Any, T]) -> T | None:

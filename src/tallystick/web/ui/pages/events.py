@@ -47,7 +47,7 @@ async def show(call: Call) -> Answer:
         return _remembered(call, see_other(_canonical(state)), state)
     if wanted == "drawer":
         return await _drawer(call, state)
-    found = await listing(call.services, call.caller, state)
+    found = await listing(call.services, call.caller, state, suggest=wanted != "results")
     state = found.state
     values: dict[str, Any] = values_of(found, _origin(call)) | _first_run(call, found.is_new)
     values |= await _opened(call, state)
