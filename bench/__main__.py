@@ -19,6 +19,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "append": ("bench.append_cost",),
     "ingest": ("bench.ingest",),
     "search": ("bench.search_speed",),
+    "http": ("bench.search_http",),
+    "behind": ("bench.behind_ten_million",),
     "verify": ("bench.verify_speed",),
     "ocsf": ("bench.ocsf_speed",),
     "contracts": ("bench.contracts_speed",),

@@ -1,7 +1,7 @@
 """Is appending behind many rows as fast as into an empty log? Both in one run, turn by turn, on one PostgreSQL.
 
-Run: python -m bench.behind_ten_million --folder DIR [--rows 10000000] [--events 20000] [--rounds 5]
-The folder is that of `search_speed` and `search_http`; the log that grows is its largest. Everything is durable.
+Run: python -m bench.behind_ten_million [--folder DIR] [--rows 1000000] [--events 20000] [--rounds 5]
+With --rows 10000000 and the folder of `search_http` it does what its name says; the log that grows is its largest. Everything is durable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from uuid import UUID, uuid4
 
 from bench.append_cost import BATCH, BATCH_CALLERS, append_all, bodies_of_today, prepared
 from bench.search_http import cpu_ms, family
-from bench.search_log import DATABASE, LARGEST, load, server
+from bench.search_log import DATABASE, LARGEST, kept_in, load, server
 from bench.search_tree import INSTANCE, sign
 from tallystick.services.append import Appender
 from tallystick.services.sign import Signer
@@ -103,20 +103,21 @@ def main(arguments: list[str]) -> int:
     """Load if need be, append and print; returns 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args(arguments)
 
-    async def run() -> None:
-        with server(asked.folder, print) as (logins, superuser):
+    async def run(folder: Path) -> None:
+        with server(folder, print) as (logins, superuser):
             await load(logins, superuser, asked.rows, print)
-            await sign(superuser, asked.folder, print)
-        with server(asked.folder, print, durable=True) as (logins, superuser):
-            pid = int((asked.folder / "postgres/cluster/postmaster.pid").read_text().split()[0])
-            await measure(logins, superuser, asked.folder, asked.events, asked.rounds, pid)
+            await sign(superuser, folder, print)
+        with server(folder, print, durable=True) as (logins, superuser):
+            pid = int((folder / "postgres/cluster/postmaster.pid").read_text().split()[0])
+            await measure(logins, superuser, folder, asked.events, asked.rounds, pid)
 
-    asyncio.run(run())
+    with kept_in(asked.folder) as folder:
+        asyncio.run(run(folder))
     return 0
 
 

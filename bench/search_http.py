@@ -1,6 +1,6 @@
 """The searches of `search_speed` through the whole server: HTTP, key, search, rendering, JSON.
 
-Run: python -m bench.search_http --folder DIR [--rows 10000000] [--repeats 60] [--only TEXT]
+Run: python -m bench.search_http [--folder DIR] [--rows 1000000] [--repeats 60] [--only TEXT]
 One caller on one connection first, each search for itself; then all of them shuffled over four connections, which is
 what a first use of a statement on each of the server's connections costs. `cpu` is the processor time of the server
 and of its database for one request.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from bench.search_log import load, server
+from bench.search_log import kept_in, load, server
 from bench.search_speed import COUNTS, FACETS, HISTOGRAMS, PAGES
 from bench.search_tree import sign
 from bench.server import tallystick
@@ -128,22 +128,27 @@ def main(arguments: list[str]) -> int:
     """Load if need be, start a server on the folder, and measure; returns 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--only", default="")
     asked = parser.parse_args(arguments)
-    with server(asked.folder, print) as (logins, superuser):
+    with kept_in(asked.folder) as folder:
+        _run(folder, asked.rows, asked.repeats, asked.only)
+    return 0
+
+
+def _run(folder: Path, rows: int, repeats: int, only: str) -> None:
+    with server(folder, print) as (logins, superuser):
 
         async def prepare() -> None:
-            await load(logins, superuser, asked.rows, print)
-            await sign(superuser, asked.folder, print)
+            await load(logins, superuser, rows, print)
+            await sign(superuser, folder, print)
 
         asyncio.run(prepare())
-    with tallystick(asked.folder, data=asked.folder) as ready:
+    with tallystick(folder, data=folder) as ready:
         url, key, pid = ready["url"], ready["admin_key"], ready["pid"]
-        asyncio.run(one_by_one(url, key, pid, asked.repeats, asked.only))
-        asyncio.run(shuffled(url, key, max(1, asked.repeats // 10), asked.only))
-    return 0
+        asyncio.run(one_by_one(url, key, pid, repeats, only))
+        asyncio.run(shuffled(url, key, max(1, repeats // 10), only))
 
 
 if __name__ == "__main__":

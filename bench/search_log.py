@@ -57,6 +57,17 @@ class Month(NamedTuple):
 
 
 @contextmanager
+def kept_in(folder: Path | None) -> Iterator[Path]:
+    """Give `folder`, or one that is removed afterwards; what runs in it more than once needs it."""
+    if folder is not None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="tallystick-bench-") as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
+
+
+@contextmanager
 def server(
     folder: Path | None, say: Callable[[str], None], *, durable: bool = False
 ) -> Iterator[tuple[Logins, Dsn]]:
