@@ -59,14 +59,8 @@ class Counting:
 
     def known_count(self) -> int | None:
         """Return the count where the counters of the append know it exactly, else None."""
-        query = self.query
-        if self.conditions.impossible or self.size == 0:
-            return 0
-        if query.since is not None or query.until is not None:
-            return None
-        if not self.conditions.filtered:
-            return self.size
-        return None
+        # Not so the size of the log: some of its events may have been removed since.
+        return 0 if self.conditions.impossible or self.size == 0 else None
 
     def is_rolled_up(self) -> bool:
         """Tell whether nothing but time and outcome is asked for, which event_counts knows."""
