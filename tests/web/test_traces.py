@@ -155,6 +155,19 @@ STEPS: tuple[tuple[str, str, Any, Callable[[Doing, Any], None]], ...] = (
 )  # fmt: skip
 # Not among the steps, and where they are tried instead.
 ELSEWHERE = {
+    **dict.fromkeys(
+        (
+            "approve",
+            "changeRetention",
+            "erase",
+            "refuse",
+            "releaseHold",
+            "runRetention",
+            "setHold",
+            "switchDualControl",
+        ),
+        "tests/services/test_purge.py and its neighbours, tests/cli/test_keeping.py",
+    ),
     "changeIdentityProvider": "tests/sign_in",
     "createIdentityProvider": "tests/sign_in",
     "removeIdentityProvider": "tests/sign_in",
