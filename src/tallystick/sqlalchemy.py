@@ -135,7 +135,9 @@ def relay(engine: Engine, outbox: Outbox, audit: AnyAudit, *, rows_max: int = RE
                 raw = audit.recording.recorder.checked(bytes(row.event))
             except Refused as error:
                 # Written by something that is not ours; it stays for a human, and the others go on.
-                log.error("tallystick: row %s of the outbox is no event (%s); it is left there", row.seq, error)
+                log.error(
+                    "tallystick: row %s of the outbox is no event (%s); it is left there", row.seq, error
+                )
                 continue
             audit.recording.delivery.put(row.id, raw)
             moved.append(row.seq)

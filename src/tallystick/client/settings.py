@@ -109,10 +109,15 @@ def settings(
 
 def _folder(spool: str | Path | None, environment: Mapping[str, str]) -> Path:
     given = spool or environment.get("TALLYSTICK_SPOOL")
-    if given:
-        return Path(given).expanduser()
-    state = environment.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path("~/.local/state").expanduser()) / "tallystick" / "spool"
+    state = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    folder = Path(given) if given else Path(state) / "tallystick" / "spool"
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # an account without a home, as in a container
+        raise Misconfigured(
+            f"the spool would be in {folder}, and this account has no home folder: set TALLYSTICK_SPOOL to a folder that can "
+            "be written, or the profile to memory"
+        ) from None
 
 
 def _redaction_key(given: bytes | str | None, api_key: str | None) -> bytes:
