@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-
 from postgres import Pools, own_server, ready_logins
 from services.appending import Clock, LogUnderTest, event
-from services.keeping import Office, office_of
+from services.keeping import office_of
 from tallystick.services.keeping.erasure import ErasureWish
 from tallystick.services.keeping.scrub import scrub
 from tallystick.store.connect import connect, open_pool
