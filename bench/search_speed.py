@@ -150,7 +150,9 @@ async def measure(reader: Dsn, superuser: Dsn, repeats: int, only: str) -> None:
     pool = await open_pool(reader, role="reader", size_min=1, size_max=1)
     meter = Meter(await pool.inner.fetchval("SELECT pg_backend_pid()"), repeats)
     read = Read(pool, cursor_key=b"k" * 32, now=lambda: NOW)
-    caller = Principal(organization_id=LARGEST, kind="key", id="k", name="bench", permissions=frozenset({READ}))
+    caller = Principal(
+        organization_id=LARGEST, kind="key", id="k", name="bench", permissions=frozenset({READ})
+    )
     print("| search | p50 ms | p99 ms | server ms | rows | |\n|---|--:|--:|--:|--:|---|")
 
     async def page(query: Query) -> str:

@@ -112,7 +112,11 @@ class Server:
     def recorded(self) -> int:
         """Return how many events producers recorded: those about the use of the server itself are not counted."""
         with self.client() as client:
-            return int(client.get("/v1/events:count", params={"q": "-stream:tallystick", "exact": "true"}).json()["count"])
+            return int(
+                client.get("/v1/events:count", params={"q": "-stream:tallystick", "exact": "true"}).json()[
+                    "count"
+                ]
+            )
 
     def rss_bytes(self) -> int:
         """Return the memory of the server's own process, PostgreSQL's not counted."""

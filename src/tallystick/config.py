@@ -120,7 +120,13 @@ def _public_url(value: str) -> str:
         raise ValueError(expected) from None
     host = (parts.hostname or "").lower()
     local = host in ("localhost", "127.0.0.1", "::1")
-    if not re.fullmatch(r"[a-z0-9._:-]+", host) or parts.username or parts.path or parts.query or parts.fragment:
+    if (
+        not re.fullmatch(r"[a-z0-9._:-]+", host)
+        or parts.username
+        or parts.path
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError(expected)
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         raise ValueError(expected + "; plain http is for the loopback address alone")

@@ -121,7 +121,8 @@ def test_a_stranger_agrees(canonicalize: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [1e20, 1e21, 1e22, 1e-6, 1e-7, 5e-324, -1.5e-7, 1.7976931348623157e308, 123456789012345680.0, -0.0]
+    "number",
+    [1e20, 1e21, 1e22, 1e-6, 1e-7, 5e-324, -1.5e-7, 1.7976931348623157e308, 123456789012345680.0, -0.0],
 )
 def test_notation_of_numbers(number: float) -> None:
     """Between two notations of one number lies another hash, so the borders are those of ECMAScript."""

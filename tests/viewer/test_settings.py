@@ -40,7 +40,9 @@ def actions(server: Server) -> list[str]:
     """Return the newest actions of the log of the log."""
     with server.client() as client:
         found = client.get("/v1/events?stream=tallystick&limit=50").json()["events"]
-    return [one["action"] for one in found if one["action"] not in ("key.used", "events.searched", "event.viewed")]
+    return [
+        one["action"] for one in found if one["action"] not in ("key.used", "events.searched", "event.viewed")
+    ]
 
 
 def test_a_key_is_shown_once_and_ends(owner: httpx2.Client, house: tuple[Server, str]) -> None:

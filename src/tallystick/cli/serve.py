@@ -94,7 +94,9 @@ def _greet(url: str, keys: FirstKeys | None, runtime: Runtime) -> None:
 
 
 def _invite(url: str, link: NewLink) -> None:
-    out.print("  [bold]Nobody can sign in yet.[/] This link makes the first owner; it works once, for 24 hours:")
+    out.print(
+        "  [bold]Nobody can sign in yet.[/] This link makes the first owner; it works once, for 24 hours:"
+    )
     out.print(f"  {url}{link.path}\n", style="bold cyan")
 
 

@@ -182,7 +182,9 @@ class Read:
         found = await rows.feed(self._reader, principal.organization_id, position - 1, 1)
         seen = sight(principal)
         if not any(
-            seen(render(row.leaf, row.opening, row.position)) for row in found.rows if row.position == position
+            seen(render(row.leaf, row.opening, row.position))
+            for row in found.rows
+            if row.position == position
         ):
             raise NotFound("There is no event at this position in this organization.")
 
