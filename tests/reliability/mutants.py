@@ -36,10 +36,12 @@ def answer_before_commit() -> None:
             await pool.inner.release(connection)
 
     @asynccontextmanager
-    async def transaction(pool: Any, *, reading: bool = False) -> AsyncIterator[Any]:
+    async def transaction(
+        pool: Any, *, reading: bool = False, organization: Any = None
+    ) -> AsyncIterator[Any]:
         connection = await pool.inner.acquire()
         try:
-            await connection.execute("BEGIN")
+            await connection.execute(f"BEGIN; SET LOCAL tallystick.organization = '{organization}'")
             yield connection
         except BaseException as error:
             connection.terminate()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -77,6 +78,11 @@ def test_database_that_stands_still(servers: Servers) -> None:
         assert client.get("/readyz").status_code == 200
 
 
+def _sent(found: list[dict[str, Any]]) -> list[str]:
+    """Return the ids of the events that somebody sent, without what the server recorded of itself."""
+    return [one["id"] for one in found if one["stream"] != "tallystick"]
+
+
 def test_database_that_is_killed_comes_back(servers: Servers) -> None:
     """A killed PostgreSQL would stay away, or take acknowledged events with it."""
     server = servers.start()
@@ -92,7 +98,7 @@ def test_database_that_is_killed_comes_back(servers: Servers) -> None:
         until_recorded(client, last)
     with server.client() as reader:
         found = reader.get("/v1/feed", params={"limit": 1000}).json()["events"]
-    assert [one["id"] for one in found] == [*acknowledged, last["id"]]
+    assert _sent(found) == [*acknowledged, last["id"]]
 
 
 @pytest.fixture
@@ -137,7 +143,7 @@ def test_full_disk(small_disk: Path) -> None:
         )
         with server.client() as reader:
             found = reader.get("/v1/feed", params={"limit": 1000}).json()["events"]
-        assert sorted(one["id"] for one in found) == sorted(sent)
+        assert sorted(_sent(found)) == sorted(sent)
     finally:
         server.stop()
 

@@ -181,6 +181,10 @@ def test_a_chosen_view_opens_first(visit) -> None:
     one.page.click("#views >> text=Open this view first")
     one.go("/events")
     assert "view=changes" in one.query()
+    one.go("/events?view=all&limit=10")
+    one.page.click("#views summary")
+    one.page.click("#views >> text=Open this view first")
+    one.until("location.search.includes('limit=10')")
 
 
 def test_an_event_that_is_not_there_is_said_to_be_missing(visit) -> None:

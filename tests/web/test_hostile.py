@@ -227,7 +227,8 @@ def test_every_case_as_expected_and_no_poison(target: Server, sample: list[Case]
     for one in seen:
         assert reader.get(f"/v1/events/{one['id']}", params={"proof": "true"}).status_code == 200
     for what in ("count", "histogram", "facets"):
-        assert reader.get(f"/v1/events:{what}").status_code == 200
+        answer = reader.get(f"/v1/events:{what}")
+        assert answer.status_code == 200, answer.text
     export = reader.get("/v1/export")
     assert export.status_code == 200
     assert all(json.loads(line) for line in export.text.splitlines())

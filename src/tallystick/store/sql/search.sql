@@ -338,12 +338,12 @@ SELECT count(*) FROM {rows_probed}
 
 -- histogram_scanned --
 -- Matching rows by bucket of time, successes apart.
-SELECT date_bin(:width::interval, a.occurred_at, 'epoch') AS at, a.outcome = 'success' AS success, count(*) AS events
+SELECT greatest(date_bin(:width::interval, a.occurred_at, 'epoch'), '0001-01-01Z') AS at, a.outcome = 'success' AS success, count(*) AS events
 FROM {rows_scanned} GROUP BY 1, 2
 
 -- histogram_probed --
 -- Matching rows by bucket of time, successes apart.
-SELECT date_bin(:width::interval, a.occurred_at, 'epoch') AS at, a.outcome = 'success' AS success, count(*) AS events
+SELECT greatest(date_bin(:width::interval, a.occurred_at, 'epoch'), '0001-01-01Z') AS at, a.outcome = 'success' AS success, count(*) AS events
 FROM {rows_probed} GROUP BY 1, 2
 
 -- facets_scanned --
@@ -360,7 +360,7 @@ GROUP BY GROUPING SETS ((a.action), (a.outcome), (a.actor_type), (a.workspace), 
 
 -- rollup --
 -- Events of whole hours by bucket of time, successes apart; of each outcome once or not at all, as its number says.
-SELECT date_bin(:width::interval, c.hour, 'epoch') AS at, (:success::int * sum(c.success))::bigint AS successes,
+SELECT greatest(date_bin(:width::interval, c.hour, 'epoch'), '0001-01-01Z') AS at, (:success::int * sum(c.success))::bigint AS successes,
     (:failure::int * sum(c.failure) + :denied::int * sum(c.denied) + :unknown::int * sum(c.unknown))::bigint AS others
 FROM event_counts c
 WHERE c.organization_id = :organization AND c.hour >= :first_hour AND c.hour < :end_hour
