@@ -127,7 +127,7 @@ class Visit:
         """Open a path and wait until its scripts have run."""
         return self.page.goto(self.url + path, wait_until="load")
 
-    def until(self, expression: str, seconds: float = 8.0) -> None:
+    def until(self, expression: str, seconds: float = 30.0) -> None:
         """Wait until an expression holds; asked from outside, since the page's policy lets nothing evaluate text."""
         deadline = time.monotonic() + seconds
         while not self.page.evaluate(f"Boolean({expression})"):
@@ -152,7 +152,7 @@ def visit(browser: Any, seeded: Server, token: str) -> Iterator[Callable[..., Vi
         context = browser.new_context(
             **{"viewport": {"width": 1360, "height": 900}, "reduced_motion": "reduce", **options}
         )
-        context.set_default_timeout(8_000)
+        context.set_default_timeout(30_000)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
         context.add_cookies([{"name": "tallystick", "value": cookie, "url": server.url}])
         page = context.new_page()

@@ -58,7 +58,8 @@ def visit(house: tuple[Server, str], chromium: Any) -> Iterator[Any]:
     messages: list[str] = []
 
     def opened(path: str, **options: Any) -> Any:
-        context = chromium.new_context(**options)
+        # A colour on its way to another is nobody's choice of contrast.
+        context = chromium.new_context(**{"reduced_motion": "reduce", **options})
         contexts.append(context)
         context.add_cookies([{"name": COOKIE, "value": cookie, "url": server.url}])
         page = context.new_page()

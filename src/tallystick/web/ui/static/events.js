@@ -66,7 +66,8 @@ const refill = () => {
   for (const field of document.querySelectorAll("#filters select")) field.value = field.querySelector("option[selected]")?.value ?? ""
 }
 document.addEventListener("htmx:after:swap", event => {
-  if (event.detail.ctx?.target?.id !== "results" && event.detail.ctx?.target?.id !== "drawer") refill()
+  // Only when all of it came anew: a chart that arrives late must not take away what is being typed.
+  if (event.detail.ctx?.target?.id === "view") refill()
   settle()
   document.dispatchEvent(new CustomEvent("view:changed"))
 })
