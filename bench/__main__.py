@@ -24,6 +24,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "verify": ("bench.verify_speed",),
     "ocsf": ("bench.ocsf_speed",),
     "contracts": ("bench.contracts_speed",),
+    "retention": ("bench.retention_speed",),
+    "viewer": ("bench.viewer_speed",),
     "sdk": ("bench.sdk_speed",),
 }
 
