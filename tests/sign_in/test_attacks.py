@@ -279,7 +279,7 @@ def test_unknown_and_revoked_tokens_take_the_same_time_and_answer(house: Server)
     assert len(answers) == 1
     # The quick quarter: what a busy machine adds to the rest says nothing about us.
     one, other = (statistics.quantiles(times, n=4)[0] for times in took.values())
-    assert abs(one - other) < 0.0002 + 0.1 * min(one, other), (one, other)
+    assert abs(one - other) < 0.0005 + 0.2 * min(one, other), (one, other)
 
 
 def test_the_second_factor(house: Server) -> None:
