@@ -120,7 +120,8 @@ def _pull(ready: dict[str, Any], count: int) -> Iterator[tuple[str, str, str]]:
         while piece := answer.read(1 << 20):
             lines += piece.count(b"\n")
         seconds, used = time.perf_counter() - started, server.cpu_seconds(ready["pid"]) - cpu
-        if lines != count:
+        # What the server records of itself is in the log too.
+        if not count <= lines <= count + 100:
             raise RuntimeError(f"{lines} lines of {count} events")
         grown = server.memory_peak_mb(ready["pid"]) - before
         figure = f"{lines / seconds:,.0f} events/s ({used / lines * 1e6:.0f} µs of CPU each), peak memory +{grown:.0f} MB"
