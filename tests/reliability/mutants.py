@@ -83,9 +83,9 @@ def synchronous_commit_off() -> None:
 
 def _after_migration(statement: str, change: tuple[str, str]) -> None:
     """Have the server execute `statement`, and `change` the text of begin_append, once its schema is there."""
-    from tallystick import runtime
+    from tallystick.store import migrate as migrating
 
-    real = runtime.migrate.migrate
+    real = migrating.migrate
 
     async def migrate(owner: Any, *arguments: Any, **more: Any) -> Any:
         done = await real(owner, *arguments, **more)
@@ -100,7 +100,7 @@ def _after_migration(statement: str, change: tuple[str, str]) -> None:
         await connection.close()
         return done
 
-    runtime.migrate.migrate = migrate  # type: ignore[assignment]
+    migrating.migrate = migrate  # type: ignore[assignment]
 
 
 MUTANTS: dict[str, Callable[[], None]] = {

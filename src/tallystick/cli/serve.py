@@ -33,10 +33,10 @@ def serve(data: str | None, host: str | None, port: str | None, ready_file: Path
 async def _serve(runtime: Runtime, url: str, listener: object, ready_file: Path | None, demo: bool) -> None:
     try:
         await runtime.start()
-        keys = await runtime.organize.first_keys(runtime.settings.data, make=ready_file is not None)
+        keys = await runtime.recording.organize.first_keys(runtime.settings.data, make=ready_file is not None)
         if demo:
             await _fill(runtime)
-        first = await runtime.people.links.first_admin(runtime.organization.id)
+        first = await runtime.entrance.people.links.first_admin(runtime.organization.id)
 
         def ready() -> None:
             _write_whole(runtime.settings.data / "server.json", {"url": url, "pid": os.getpid()})

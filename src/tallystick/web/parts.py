@@ -1,4 +1,4 @@
-"""What handlers may use, put together by runtime.py."""
+"""What handlers may use, put together by the runtime room."""
 
 from __future__ import annotations
 
