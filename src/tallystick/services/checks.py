@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from uuid import UUID
 
+import structlog
 from msgspec import Struct, json
 
 from tallystick.errors import AuditError, NotFound, TryLater
@@ -24,6 +26,7 @@ from tallystick.verify.report import Report
 
 CHECKS_KEPT = 50
 _PIECES_WAITING = 8
+log = structlog.get_logger("tallystick.checks")
 
 
 class Check(Struct, kw_only=True):
@@ -110,31 +113,65 @@ class Checks:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _run(self, check: Check, stream: AsyncIterator[bytes]) -> None:
-        pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES_WAITING)
+        pieces = _Pieces()
         origin = self._signer.origin(check.organization_id)
         keys = (self._signer.verifier(origin), self._signer.clock())
         reading = asyncio.create_task(asyncio.to_thread(_verify, pieces, keys, check))
         try:
             async with aclosing(stream):  # pyright: ignore[reportArgumentType]
                 async for piece in stream:
-                    await asyncio.to_thread(pieces.put, piece)
+                    if not await asyncio.to_thread(pieces.put, piece):
+                        break
         except AuditError as error:
             check.failed = str(error)
         finally:
             # The reader must come to its end whatever happened here, or its thread would wait for ever.
             await asyncio.shield(asyncio.to_thread(pieces.put, None))
-            report = await asyncio.shield(reading)
-        if not check.failed:
+            (report,) = await asyncio.shield(asyncio.gather(reading, return_exceptions=True))
+        if isinstance(report, BaseException):
+            log.error("check broke off", check=check.id, exc_info=report)
+            check.failed = (
+                check.failed or "The check broke off; nothing was found out. The server's log says why."
+            )
+        elif not check.failed:
             check.report = report
 
 
-def _verify(pieces: queue.Queue[bytes | None], keys: tuple[VerifierKey, ...], check: Check) -> Report:
+class _Pieces:
+    """What the stream hands to the thread that verifies; neither of them ever waits for one that has ended."""
+
+    def __init__(self) -> None:
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(_PIECES_WAITING)
+        self._ended = threading.Event()
+
+    def put(self, piece: bytes | None) -> bool:
+        """Hand on a piece, None after the last one; False when nobody takes any more."""
+        if not self._ended.is_set():
+            self._waiting.put(piece)
+        return not self._ended.is_set()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (piece := self._waiting.get()) is not None:
+            yield piece
+
+    def end(self) -> None:
+        """Take nothing more: whoever is about to hand on a piece gets room for it, whoever comes later hears of it."""
+        self._ended.set()
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()
+
+
+def _verify(pieces: _Pieces, keys: tuple[VerifierKey, ...], check: Check) -> Report:
     def counted() -> Iterator[bytes]:
-        while (piece := pieces.get()) is not None:
+        for piece in pieces:
             if not check.total:
                 header = json.decode(piece.partition(b"\n")[0], type=Header)
                 check.total = header.end - header.start
             yield piece
             check.done = min(check.total, check.done + piece.count(b"\n"))
 
-    return verify_export(counted(), keys=keys)  # pyright: ignore[reportArgumentType]
+    try:
+        return verify_export(counted(), keys=keys)  # pyright: ignore[reportArgumentType]
+    finally:
+        pieces.end()

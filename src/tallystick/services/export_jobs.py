@@ -35,6 +35,7 @@ OPEN_MAX: Final = 5  # of one person at a time
 LISTED_MAX: Final = 200
 LEFT_SECONDS: Final = 30.0  # without a sign of life an export was left behind
 IDLE_SECONDS: Final = 2.0
+SWEPT_EVERY: Final = timedelta(minutes=1)  # a file may lie there so much longer than a day
 # What can be written, and how the files end.
 FORMATS: Final[Mapping[str, str]] = {
     "csv": "csv", "jsonl": "jsonl", "ocsf-1.1.0": "ocsf-1.1.0.jsonl", "ocsf-1.7.0": "ocsf-1.7.0.jsonl",
@@ -74,13 +75,21 @@ class ExportJobs:
         self._now = now
         self._random = random
         self._wake = asyncio.Event()
+        self._swept_at: datetime | None = None
 
     async def start(
-        self, principal: Principal, query: Query, wanted: str, *, total: int, context: Context
+        self,
+        principal: Principal,
+        query: Query,
+        wanted: str,
+        *,
+        total: int,
+        context: Context,
+        exact: bool = True,
     ) -> str:
-        """Begin an export of what matches, in one of FORMATS, and return its id; `total` is what is expected.
+        """Begin an export of what matches, in one of FORMATS, and return its id.
 
-        Raises Forbidden without the permission, Refused for another format, TooLarge when five wait already.
+        `total` is what is expected; where it is not `exact`, at least so many. Raises Forbidden without the permission, Refused for another format, TooLarge when five wait already.
         """
         principal.require(EXPORT)
         if wanted not in FORMATS:
@@ -109,7 +118,8 @@ class ExportJobs:
 
         await record_act(
             self._ingest, principal, "events.exported", targets=[Target(type="data_export", id=export_id)],
-            metadata={"format": wanted, "filter": filter, "events": total}, context=context, inside=inside,
+            metadata={"format": wanted, "filter": filter, "events" if exact else "events_at_least": total},
+            context=context, inside=inside,
         )  # fmt: skip
         self._wake.set()
         return export_id
@@ -174,7 +184,7 @@ class ExportJobs:
         """Write what waits, one after the other, and remove what was kept for a day; until cancelled."""
         while True:
             try:
-                await self._drop_old()
+                await self._sweep()
                 if not await self._work():
                     self._wake.clear()
                     with suppress(TimeoutError):
@@ -182,6 +192,14 @@ class ExportJobs:
             except AuditError as error:
                 log.warning("exports wait", reason=str(error))
                 await asyncio.sleep(IDLE_SECONDS)
+
+    async def _sweep(self) -> None:
+        """Remove what was kept for a day, at most once a minute."""
+        at = self._now()
+        if self._swept_at is not None and at - self._swept_at < SWEPT_EVERY:
+            return
+        await self._drop_old()
+        self._swept_at = at
 
     async def _drop_old(self) -> None:
         for organization_id, export_id, wanted in await rows.expire(self._writer, self._now() - KEPT):

@@ -51,10 +51,10 @@ async def prepare(call: Call) -> Answer:
 
 
 async def _prepared(call: Call, filter: str, *, error: AuditError | None = None) -> Response:
-    total = await _count(call, _query(call, filter))
+    total, exact = await _count(call, _query(call, filter))
     return render(
         call, "exports/prepare.html", 200 if error is None else status_of(error)[0], title="Export", filter=filter,
-        total=total, labels=LABELS, direct_max=DIRECT_MAX, error=error,
+        total=total, exact=exact, labels=LABELS, direct_max=DIRECT_MAX, error=error,
     )  # fmt: skip
 
 
@@ -62,8 +62,10 @@ def _query(call: Call, filter: str) -> Query:
     return parse([("q", filter)] if filter else [], now=call.services.now())
 
 
-async def _count(call: Call, query: Query) -> int:
-    return (await call.services.read.count(call.caller, query, exact=True))["count"]
+async def _count(call: Call, query: Query) -> tuple[int, bool]:
+    """Return how many events match, and whether that is all of them: counting stops at its time limit."""
+    found = await call.services.read.count(call.caller, query, exact=True)
+    return found["count"], found["exact"]
 
 
 async def begin(call: Call) -> Answer:
@@ -72,10 +74,12 @@ async def begin(call: Call) -> Answer:
     filter, wanted = fields.get("filter", ""), fields.get("format", "")
     try:
         query = _query(call, filter)
-        total = await _count(call, query)
-        if total <= DIRECT_MAX and wanted in FORMATS and "job" not in fields:
+        total, exact = await _count(call, query)
+        if exact and total <= DIRECT_MAX and wanted in FORMATS and "job" not in fields:
             return see_other(_download(wanted, filter))
-        await call.services.export_jobs.start(call.caller, query, wanted, total=total, context=call.context)
+        await call.services.export_jobs.start(
+            call.caller, query, wanted, total=total, exact=exact, context=call.context
+        )
     except AuditError as error:
         return await _list(call, error=error)
     return see_other(WHERE)
