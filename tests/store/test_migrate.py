@@ -11,7 +11,7 @@ import pytest
 
 from postgres import Cluster, Database, own_server
 from tallystick.errors import AuditError, Misconfigured
-from tallystick.store.connect import connect
+from tallystick.store.connect import connect, open_pool, transaction
 from tallystick.store.migrate import (
     Migration,
     Plan,
@@ -186,8 +186,16 @@ async def test_without_the_right_to_make_roles_it_goes_on_and_says_so(
         owner = superuser.with_login("app", secret).with_database("app")
         assert await migrate(owner, read_plan(), say=said.append) == ["schema.sql"]
         assert "tallystick_writer" in said[0]
+        await admin.execute("CREATE ROLE tallystick_reader NOLOGIN")
+        assert await migrate(owner, read_plan(), say=said.append) == []
+        assert "GRANT tallystick_reader TO the login" in said[-1]
+        await admin.execute("DROP ROLE tallystick_reader")
         await admin.execute("ALTER ROLE app CREATEROLE")
         await admin.execute("CREATE DATABASE app2 OWNER app")
         assert await migrate(owner.with_database("app2"), read_plan(), say=said.append) == ["schema.sql"]
         assert len(await admin.fetch("SELECT FROM pg_roles WHERE rolname LIKE 'tallystick_%'")) == 4
+        pool = await open_pool(owner.with_database("app2"), role="reader", size_min=0)
+        async with transaction(pool, reading=True) as connection:
+            assert await connection.fetchval("SELECT current_user") == "tallystick_reader"
+        await pool.close()
         await admin.close()

@@ -1,4 +1,6 @@
-"""The second fence: a statement that forgot its organization finds no row of another, directly and behind a pooler."""
+"""The second fence: a statement that forgot its organization finds no row of another, directly and behind a pooler,
+whether each role has a login of its own or the owner of the tables is the login for everything.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,21 @@ import pytest_asyncio
 
 from pooler import own_pooler, pgbouncer, real_pgbouncer
 from postgres import Cluster, Database
+from services.appending import LOG, NOON, LogUnderTest, event
 from tallystick.errors import AuditError
 from tallystick.store.connect import EVERY, Dsn, Pool, open_pool, transaction
 from tallystick.store.inspect import inspect
+from tallystick.store.subjects import look_up_subjects
 
 ADA, BOB = uuid.UUID(int=0xADA << 96), uuid.UUID(int=0xB0B << 96)
+NO_PGBOUNCER = pytest.mark.skipif(pgbouncer() is None, reason="PgBouncer is not installed here")
+# What stands between, and who signs in.
 KINDS = [
-    "direct",
-    "ours",
-    pytest.param(
-        "pgbouncer", marks=pytest.mark.skipif(pgbouncer() is None, reason="PgBouncer is not installed here")
-    ),
+    ("direct", "each"),
+    ("ours", "each"),
+    pytest.param(("pgbouncer", "each"), marks=NO_PGBOUNCER),
+    ("direct", "owner"),
+    pytest.param(("pgbouncer", "owner"), marks=NO_PGBOUNCER),
 ]
 # What a row of each table needs besides its organization; every other column has a default or may be null.
 ROWS: dict[str, str] = {
@@ -80,17 +86,19 @@ async def pools(
     request: pytest.FixtureRequest, twins: Database, postgres_cluster: Cluster
 ) -> AsyncIterator[dict[str, Pool]]:
     """A pool of the writer and one of the reader, each with few server connections behind a pooler."""
+    between, who = request.param
     async with AsyncExitStack() as stack:
         made: dict[str, Pool] = {}
-        for role, login in (("writer", twins.logins.writer), ("reader", twins.logins.reader)):
-            address: Dsn = login
-            if request.param == "ours":
+        for role in ("writer", "reader"):
+            login: Dsn = getattr(twins.logins, "owner" if who == "owner" else role)
+            address = login
+            if between == "ours":
                 address = await stack.enter_async_context(own_pooler(login, 4))  # it loses those thrown away
-            if request.param == "pgbouncer":
+            if between == "pgbouncer":
                 address = await stack.enter_async_context(
                     real_pgbouncer(login, postgres_cluster.server.sockets, 1)
                 )
-            made[role] = await open_pool(address, role=role, pooler=request.param != "direct", size_min=0)  # type: ignore[arg-type]
+            made[role] = await open_pool(address, role=role, pooler=between != "direct", size_min=0)  # type: ignore[arg-type]
         yield made
         for pool in made.values():
             await pool.close()
@@ -184,6 +192,31 @@ async def test_a_plan_made_for_one_is_no_plan_for_another(pools: dict[str, Pool]
         async with transaction(pools["writer"], reading=True, organization=organization) as connection:
             found = await connection.fetch("SELECT id FROM teams WHERE display_name = $1", "n")
         assert [row["id"] for row in found] == [name]
+
+
+@pytest.mark.parametrize("pooler", [False, pytest.param(True, marks=NO_PGBOUNCER)])
+async def test_an_owner_appends_as_the_writer(
+    database: Database, postgres_cluster: Cluster, tmp_path: Path, pooler: bool
+) -> None:
+    """A statement that is a transaction of its own would run with the rights of the owner, whom no policy binds."""
+    async with AsyncExitStack() as stack:
+        login = database.logins.owner
+        if pooler:
+            login = await stack.enter_async_context(real_pgbouncer(login, postgres_cluster.server.sockets, 2))
+        pool = await open_pool(login, role="writer", pooler=pooler, size_min=0)
+        stack.push_async_callback(pool.close)
+        log = LogUnderTest(pool, tmp_path, lambda: NOON)
+        stack.push_async_callback(log.stop)
+        for _ in range(3):  # the first one makes the log
+            await log.append([event()])
+        with psycopg.connect(database.superuser.url, autocommit=True) as connection:
+            connection.execute("REVOKE INSERT ON audit_logs FROM tallystick_writer")
+            with pytest.raises(AuditError, match="42501"):
+                await log.append([event()])
+            connection.execute("GRANT INSERT ON audit_logs TO tallystick_writer")
+            connection.execute("REVOKE SELECT ON subjects FROM tallystick_writer")
+            with pytest.raises(AuditError, match="42501"):
+                await look_up_subjects(pool, LOG, [("user", "u")])
 
 
 async def test_the_partition_of_a_month_has_no_way_around(twins: Database) -> None:

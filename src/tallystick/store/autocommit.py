@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def fetch_alone(pool: Pool, statement: str, arguments: Sequence[Any], *, changes: bool) -> list[Record]:
-    """Run one statement and return its rows.
+    """Run one statement and return its rows; its last parameter takes the role that it must act as, "" for none.
 
     Raises what `classify` makes of the driver's errors. With `changes`, an error that does not say that the
     statement was rolled back is an UnknownOutcome. After any error the connection is thrown away.
@@ -25,7 +25,7 @@ async def fetch_alone(pool: Pool, statement: str, arguments: Sequence[Any], *, c
     except Exception as error:
         raise classify(error, during_commit=False) from error
     try:
-        return await connection.fetch(statement, *arguments)
+        return await connection.fetch(statement, *arguments, connection.acting)
     except BaseException as error:
         with suppress(asyncpg.InterfaceError):  # the pool has let go of a connection that the server closed
             connection.terminate()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Literal, cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 from uuid import UUID
@@ -130,6 +131,9 @@ class Logins:
 class Connection(asyncpg.Connection):
     """A connection that owes the next user nothing: no session state is ever made, so none is reset."""
 
+    acting = ""
+    """The role that each of its transactions takes on, "" where the login is that role already or may not be it."""
+
     def get_reset_query(self) -> str:
         """Return no statement at all; asyncpg's own costs a round trip at every release."""
         return ""
@@ -185,7 +189,7 @@ async def open_pool(
             max_inactive_connection_lifetime=300.0,
             statement_cache_size=0 if pooler else 512,
             server_settings=server_settings,
-            init=_set_codecs,
+            init=partial(_ready, acting="" if role == "owner" else f"tallystick_{role}"),
         )
     except Exception as error:
         raise classify(error, during_commit=False) from error
@@ -206,6 +210,27 @@ async def connect(dsn: Dsn, *, pooler: bool = False) -> Connection:
     except Exception as error:
         raise classify(error, during_commit=False) from error
     return found
+
+
+async def _ready(connection: Connection, acting: str) -> None:
+    """Prepare a new connection; `acting` is the role to act as where the login may, "" for the login itself."""
+    await _set_codecs(connection)
+    if acting:
+        connection.acting = await _role_taken_on(connection, acting)
+
+
+async def _role_taken_on(connection: Connection, role: str) -> str:
+    # No policy binds the owner of a table. A login that owns the tables and is used for everything is bound only
+    # while it acts as one of the roles, which it may when it is a member (migrate.py sees to that).
+    row = await connection.fetchrow(
+        "SELECT current_user AS login, (SELECT oid FROM pg_roles WHERE rolname = $1) AS role", role
+    )
+    assert row is not None
+    if row["role"] is None or row["login"] == role:
+        return ""
+    membership = "SET" if connection.get_server_version().major >= 16 else "MEMBER"
+    may = await connection.fetchval("SELECT pg_has_role($1::oid, $2)", row["role"], membership)
+    return role if may else ""
 
 
 async def _set_codecs(connection: asyncpg.Connection) -> None:
@@ -254,7 +279,8 @@ async def transaction(
     """Give a connection inside a transaction that is committed at the end, or not at all.
 
     Only rows of `organization` can be read or written in it (schema_tenancy.sql), whatever its statements ask for;
-    None = of no organization, EVERY = of all. The setting travels with BEGIN and ends with the transaction.
+    None = of no organization, EVERY = of all. The setting travels with BEGIN and ends with the transaction, and so does
+    the role of the pool where its login is another one, the owner of the tables perhaps.
 
     An error of ours (AuditError) rolls back and keeps the connection; after any other error, a cancellation
     included, the connection is thrown away. Raises what `classify` makes of the driver's errors, UnknownOutcome
@@ -265,7 +291,9 @@ async def transaction(
     except Exception as error:
         raise classify(error, during_commit=False) from error
     try:
-        await connection.execute((pool.begin_reading if reading else pool.begin) + _tenancy(organization))
+        begin = pool.begin_reading if reading else pool.begin
+        # The role first: from there on nothing is done with the rights of an owner.
+        await connection.execute(begin + _role(connection.acting) + _tenancy(organization))
         try:
             yield connection
         except AuditError:
@@ -283,6 +311,10 @@ async def transaction(
         raise
     finally:
         await pool.inner.release(connection)
+
+
+def _role(acting: str) -> str:
+    return f"; SET LOCAL ROLE {acting}" if acting else ""
 
 
 def _tenancy(organization: UUID | Every | None) -> str:

@@ -22,6 +22,7 @@ from tallystick.store.connect import Connection, Dsn, Logins, classify, commit, 
 
 HERE = Path(__file__).parent
 DATABASE = "tallystick"
+SERVING = tuple(role for role in ROLES if role != "tallystick_owner")
 LOCK = 0x7A11_57C4  # any number, the same in every release
 # An old snapshot keeps every dead version of log_head alive; PostgreSQL 17 and newer can end such a transaction.
 TRANSACTION_TIMEOUTS: Mapping[str, str] = {"tallystick_writer": "30s", "tallystick_reader": "60s"}
@@ -97,6 +98,13 @@ async def migrate(owner: Dsn, plan: Plan, *, say: Callable[[str], None], pooler:
             say(
                 f"This database has no role {', '.join(sorted(missing))}, and its login may not create roles: rights "
                 "are not narrowed. Let an administrator run CREATE ROLE for each, then start again."
+            )
+        unbound = await _become_member(connection, [role for role in SERVING if role not in missing])
+        if unbound:
+            say(
+                "No policy binds this login, which owns the tables, and it may not become "
+                f"{', '.join(unbound)}: unless each role has a login of its own, organizations are kept apart by the "
+                f"first fence only. Let an administrator run GRANT {', '.join(unbound)} TO the login, then start again."
             )
         applied = await _apply(connection, plan, missing)
         await commit(connection)
@@ -189,6 +197,22 @@ async def _missing_roles(connection: Connection) -> set[str]:
     return set()
 
 
+async def _become_member(connection: Connection, roles: Sequence[str]) -> list[str]:
+    """Make the login a member of `roles`, so that a server which has this login only acts as them; return the rest."""
+    membership = "SET" if connection.get_server_version().major >= 16 else "MEMBER"
+    rest: list[str] = []
+    for role in roles:
+        if await connection.fetchval("SELECT pg_has_role(current_user, $1::name, $2)", role, membership):
+            continue
+        await connection.execute("SAVEPOINT before_grant")  # a refusal must not end what migrates
+        try:
+            await connection.execute(f"GRANT {role} TO CURRENT_USER")
+        except asyncpg.InsufficientPrivilegeError:
+            await connection.execute("ROLLBACK TO before_grant")
+            rest.append(role)
+    return rest
+
+
 async def make_database(superuser: Dsn, logins: Logins) -> None:
     """Make the roles of `logins` with their passwords, and their database, on our own embedded server.
 
@@ -198,6 +222,8 @@ async def make_database(superuser: Dsn, logins: Logins) -> None:
     try:
         for login in (logins.owner, logins.writer, logins.reader, logins.keeper):
             await _make_login(connection, login)
+        serving = ", ".join(SERVING)
+        await connection.execute(f"GRANT {serving} TO {logins.owner.user}")
         name = logins.owner.database
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
             await connection.execute(f'CREATE DATABASE "{name}" OWNER {logins.owner.user}')

@@ -384,7 +384,8 @@ END $$;
 
 -- append_events: a whole append in one round trip, done only if the log is exactly where the caller
 -- thinks it is, holds none of the ids and nothing clashes; otherwise nothing is changed and the caller is told why.
--- It is a transaction of its own, so that it says itself whose rows it may touch.
+-- It is a transaction of its own, so that it says itself whose rows it may touch, and takes on the role `acting` unless
+-- that is empty: a login that owns the tables is bound by no policy.
 CREATE FUNCTION append_events(
     organization uuid, old_size bigint, old_frontier bytea, old_note text, old_epoch bigint,
     received timestamptz, new_ids uuid[], new_rows audit_row[],
@@ -393,12 +394,15 @@ CREATE FUNCTION append_events(
     term_kinds text[], term_values text[], term_events bigint[],
     hours timestamptz[], hour_outcomes text[], hour_events bigint[],
     new_refs uuid[], ref_types text[], ref_ids text[],
-    label_refs uuid[], labels text[], label_trigrams text[],
+    label_refs uuid[], labels text[], label_trigrams text[], acting text,
     OUT appended boolean, OUT known uuid[]
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     head record;
 BEGIN
+    IF acting <> '' THEN
+        PERFORM set_config('role', acting, true);
+    END IF;
     PERFORM set_config('tallystick.organization', organization::text, true);
     head := begin_append(organization, new_ids, new_refs, ref_types, ref_ids);
     known := head.known;

@@ -3,7 +3,8 @@
 --
 -- A transaction says whose rows it may touch: SET LOCAL tallystick.organization = '<uuid>', in the round trip of its BEGIN
 -- (store/connect.py). '*' is the server's own work over all organizations; nothing said = no row. The owner of the
--- tables, that is people who use SQL, is not bound. See docs/decisions/row-level-security.md.
+-- tables, that is people who use SQL, is not bound; a server that signs in as the owner takes on a role that is, in the
+-- same round trip. See docs/decisions/row-level-security.md.
 
 CREATE FUNCTION current_organization() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN current_setting('tallystick.organization', true) NOT IN ('', '*')
@@ -32,11 +33,15 @@ ALTER TABLE organizations ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_organization ON organizations
     USING (id = (SELECT current_organization()) OR (SELECT every_organization()));
 
--- find_subjects: the refs of these subjects, as far as they are known, outside any transaction: one round trip.
-CREATE FUNCTION find_subjects(organization uuid, subject_types text[], subject_ids text[])
+-- find_subjects: the refs of these subjects, as far as they are known, outside any transaction: one round trip. `acting`
+-- as in append_events.
+CREATE FUNCTION find_subjects(organization uuid, subject_types text[], subject_ids text[], acting text)
 RETURNS TABLE (type text, id text, ref uuid) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off AS $$
 BEGIN
+    IF acting <> '' THEN
+        PERFORM set_config('role', acting, true);
+    END IF;
     PERFORM set_config('tallystick.organization', organization::text, true);
     RETURN QUERY SELECT s.type, s.id, s.ref FROM unnest(subject_types, subject_ids) AS n (type, id)
         JOIN subjects s ON s.organization_id = organization AND s.type = n.type AND s.id = n.id;
@@ -55,3 +60,6 @@ SELECT organization_id, ref, label, trigrams FROM subject_labels
 WHERE (organization_id = (SELECT current_organization())) IS TRUE;
 
 GRANT SELECT ON audit_candidates, subject_label_candidates TO tallystick_reader, tallystick_writer, tallystick_keeper;
+
+-- Where an administrator has closed the schema to everybody, our roles still reach it.
+GRANT USAGE ON SCHEMA public TO tallystick_reader, tallystick_writer, tallystick_keeper;

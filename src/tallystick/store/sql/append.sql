@@ -2,7 +2,7 @@
 -- A whole append in one statement: it happens entirely or not at all.
 SELECT appended, known FROM append_events(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-    $25, $26, $27, $28, $29)
+    $25, $26, $27, $28, $29, $30)
 
 -- begin_append --
 -- Take the lock of one log and learn where it is, which ids it holds and whether a new subject clashes.

@@ -1,6 +1,6 @@
 -- look_up_subjects --
 -- The same outside any transaction: the function says itself whose rows it may see.
-SELECT type, id, ref FROM find_subjects($1, $2, $3)
+SELECT type, id, ref FROM find_subjects($1, $2, $3, $4)
 
 -- find_subjects --
 -- The refs of these subjects, as far as they are known.
