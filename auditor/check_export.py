@@ -9,6 +9,7 @@ root is that of a Merkle tree (2, RFC 6962): any event changed, added, dropped o
 the plain parts of an event and one digest over the personal and free ones (3), which stand beside it with their salts,
 and can be erased without changing the leaf. What is gone must be covered by a record (4): an event of the log itself.
 """
+
 # fmt: off
 import argparse
 import base64
@@ -197,7 +198,7 @@ def readable(leaf, values, erased, position):
                for at, one in enumerate([*leaf.get("targets", []), *values.get("targets/rest", [])])]
     context = under("context/", "ip", "user_agent", "session_id", "trace_id", "http", "location")
     context |= {"request_id": leaf["request_id"]} if "request_id" in leaf else {}
-    plain = ("id", "action", "outcome", "stream", "workspace", "occurred_at", "received_at", "source")
+    plain = ("id", "action", "outcome", "stream", "workspace", "occurred_at", "received_at", "source", "producer")
     event = {key: leaf[key] for key in plain if key in leaf}
     event |= under("", "error", "before", "after", "metadata", "redacted", "flags")
     event |= {"position": ("number", str(position)), "organization": leaf["origin"].rpartition("/o/")[2],

@@ -93,8 +93,19 @@ def events(
             "before": values,
             "after": values,
             "metadata": st.dictionaries(keys, values, max_size=3),
+            "producer": producers(),
         },
     )
+
+
+def producers() -> st.SearchStrategy[dict[str, Any]]:
+    """Return what says who numbered an event."""
+    names = st.text("abcXYZ0189._:-", max_size=8).map("p".__add__)
+    spans = st.tuples(st.integers(1, 50), st.integers(0, 50)).map(
+        lambda at: {"first": at[0], "last": sum(at)}
+    )
+    numbered = {"id": names, "epoch": names, "sequence": st.integers(1, INTEGER_MAX)}
+    return _optional(numbered, {"unsent": st.lists(spans, min_size=1, max_size=3)})
 
 
 odd_events = events(json_values, text | odd_text, text | odd_text)

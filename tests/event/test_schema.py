@@ -39,6 +39,10 @@ def test_the_ordinary_event_is_valid() -> None:
         changed("/actor/roles", {"x": "y"}), changed(targets=[{"type": "t"}]), changed(targets=[{"type": "", "id": "x"}]),
         changed(targets=[{"type": "t", "id": "x"}] * 101), changed(stream="X"), changed(outcome="ok"), changed(id="x"),
         changed(workspace=""), changed(metadata=[]), changed(context={"http": {"status": 1000}}), changed(unknown=1),
+        changed(producer={"id": "p"}), changed(producer={"id": "p/q", "epoch": "e", "sequence": 1}),
+        changed(producer={"id": "p", "epoch": "", "sequence": 1}), changed(producer={"id": "p", "epoch": "e", "sequence": 0}),
+        changed(producer={"id": "p", "epoch": "e", "sequence": 1, "unsent": [{"first": 0, "last": 1}]}),
+        changed(producer={"id": "p", "epoch": "e", "sequence": 1, "unsent": [{"first": 1, "last": 2}] * 65}),
         changed(occurred_at="soon"), {"action": "a.b"}, {"actor": {"type": "system"}}, [],
     ],
 )  # fmt: skip
@@ -54,6 +58,8 @@ def test_what_the_server_refuses_the_schema_refuses(event: Any) -> None:
     [
         {"action": "a.b", "actor": {"type": "system"}}, changed(targets=None, metadata=None, before=None, id=None),
         changed(actor={"type": "api_key", "credential_id": "k"}), changed(actor={"type": "anonymous", "name": "?"}),
+        changed(producer={"id": "billing-api", "epoch": "01j.a:b_c", "sequence": 2**53 - 1}),
+        changed(producer={"id": "p", "epoch": "e", "sequence": 9, "unsent": [{"first": 2, "last": 8}]}),
         changed(before=False, after=[1, {"x": None}]), changed(context={"http": {"status": 0}}),
     ],
 )  # fmt: skip
@@ -77,6 +83,8 @@ def test_components_for_openapi() -> None:
         "Http",
         "Location",
         "Roles",
+        "Producer",
+        "Span",
     } == components.keys()
 
 

@@ -34,6 +34,12 @@ CASES: dict[str, Any] = {
     "06_unicode": changed("/metadata", {"\U0001f600": "x", "\ufb33": "\u2028\x7f\x1b[2K", "ä": "a\0b", "cut": "\ud83d"}),
     "07_redacted": changed("/after", {"password": "hunter2", "note": "use sk-abcdefghij0123456789 now", "max_tokens": 5}),
     "08_cut_and_doubted": changed("/actor/name", "n" * 2000) | {"occurred_at": "1999-12-31T23:59:60Z"},
+    "09_numbered": changed(producer={"id": "billing-api", "epoch": "4f0c21aa", "sequence": 120}),
+    "10_accounts_for_numbers": {
+        "action": "audit.gap", "actor": {"type": "system"},
+        "producer": {"id": "billing-api", "epoch": "4f0c21aa", "sequence": 139,
+                     "unsent": [{"first": 121, "last": 137}, {"first": 138, "last": 138}]},
+    },
 }  # fmt: skip
 
 

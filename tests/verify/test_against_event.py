@@ -89,6 +89,10 @@ events = st.fixed_dictionaries(
         "before": values,
         "after": values,
         "metadata": st.dictionaries(text, values, max_size=3),
+        "producer": st.fixed_dictionaries(
+            {"id": st.just("billing-api"), "epoch": st.just("e1"), "sequence": st.integers(1, 2**53 - 1)},
+            optional={"unsent": st.just([{"first": 3, "last": 9}])},
+        ),
     },
 )
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from .forgery import FORGERIES, Lines, forged
+from .numbered import numbered_log
 from .peer import CLOCK, SIGNER, PeerLog
 
 FILE = Path(__file__).parents[2] / "auditor" / "check_export.py"
@@ -69,6 +70,15 @@ def test_honest_exports_are_proven(checker: dict[str, Any], log: PeerLog) -> Non
         full = None if share is None else [rng.random() < share for _ in part.rows]
         export = part.export(start, end, full=full, filter_text="" if full is None else "action:prompt")
         assert violations(checker, export) == []
+
+
+def test_numbers_of_producers_are_checked(checker: dict[str, Any]) -> None:
+    """A number that could be edited beside its leaf would hide a gap from whoever reads the readable part."""
+    export = numbered_log([(1, []), (5, [(2, 4)])]).export()
+    assert violations(checker, export) == []
+    edited = export.replace(b'"sequence":5', b'"sequence":2')
+    assert edited != export
+    assert violations(checker, edited)
 
 
 @pytest.mark.parametrize("careful", [True, False], ids=["careful", "careless"])

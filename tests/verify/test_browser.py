@@ -17,6 +17,7 @@ from tallystick.merkle.tlog_proof import TlogProof
 from tallystick.merkle.tree import root_of
 
 from .forgery import FORGERIES, Lines, forged
+from .numbered import numbered_log
 from .peer import CLOCK, SIGNER, PeerLog
 
 CHROMIUM = next(
@@ -103,6 +104,19 @@ def test_honest_exports_are_proven(page: Any, log: PeerLog) -> None:
             part.export(start, end, full=full, filter_text="" if full is None else "action:prompt")
         )
     assert violations(page, exports) == [[]] * len(exports)
+
+
+def test_numbers_of_producers_are_checked(page: Any) -> None:
+    """A number that could be edited beside its leaf would hide a gap from whoever reads the readable part."""
+    export = numbered_log([(1, []), (5, [(2, 4)])]).export()
+    at = export.rindex(b'"sequence":5')
+    edited = [
+        export.replace(b'"sequence":5', b'"sequence":2'),
+        export[:at] + b'"sequence":2' + export[at + 12 :],
+    ]
+    first, *others = violations(page, [export, *edited])
+    assert first == []
+    assert all(others)
 
 
 @pytest.mark.parametrize("forgery", FORGERIES, ids=lambda forgery: forgery.__name__)

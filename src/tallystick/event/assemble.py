@@ -17,7 +17,9 @@ from tallystick.event.canonical import canonical_plain, canonical_text
 from tallystick.event.leaf import (
     REST,
     LeafDelegator,
+    LeafProducer,
     LeafRoles,
+    LeafSpan,
     LeafTarget,
     SealedPath,
     sealed_path,
@@ -102,6 +104,7 @@ def assemble(
         sealed=sealed,
         flags=tuple(flags),
         redacted=redacted,
+        producer=None if event.producer is None else _producer(event.producer),
     )
 
 
@@ -154,6 +157,15 @@ def _given(part: Any) -> dict[str, Any]:
 
 def _roles(roles: Any) -> LeafRoles | None:
     return None if roles is None else LeafRoles(organization=roles.organization, workspace=roles.workspace)
+
+
+def _producer(producer: Any) -> LeafProducer:
+    return LeafProducer(
+        epoch=producer.epoch,
+        id=producer.id,
+        sequence=producer.sequence,
+        unsent=tuple(LeafSpan(span.first, span.last) for span in producer.unsent or ()),
+    )
 
 
 def _subjects(actor: Any) -> tuple[Subject, ...]:
@@ -243,6 +255,7 @@ def _fitting(targets: list[LeafTarget], event: Any, delegators: tuple[LeafDelega
         request_id,
         event.actor.credential_id,
         event.actor.roles,
+        event.producer,
         delegators,
     )
     room = limits.LEAF_BYTES_MAX - limits.LEAF_ENVELOPE_BYTES_MAX - len(write_leaf(others))

@@ -50,6 +50,18 @@ class LeafTarget(_Part, frozen=True):
     type: str
 
 
+class LeafSpan(_Part, frozen=True):
+    first: int
+    last: int
+
+
+class LeafProducer(_Part, frozen=True, kw_only=True):
+    epoch: str
+    id: str
+    sequence: int
+    unsent: tuple[LeafSpan, ...] = ()
+
+
 class Leaf(_Part, frozen=True, kw_only=True):
     """What the log holds of one event in clear; times are RFC 3339 UTC with six digits."""
 
@@ -59,6 +71,7 @@ class Leaf(_Part, frozen=True, kw_only=True):
     occurred_at: str
     origin: str
     outcome: str
+    producer: LeafProducer | None = None
     received_at: str
     request_id: str | None = None
     sealed: str

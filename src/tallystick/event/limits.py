@@ -17,6 +17,7 @@ HEADER_BYTES_MAX: Final = 16 * 1024
 
 TARGETS_MAX: Final = 100
 ON_BEHALF_OF_MAX: Final = 8
+UNSENT_MAX: Final = 64  # ranges of numbers that one event accounts for
 
 DEPTH_MAX: Final = 200  # of the whole document; deeper is refused
 VALUE_DEPTH_MAX: Final = 32  # inside before, after and metadata; deeper subtrees are kept as JSON text
@@ -39,6 +40,8 @@ DEVELOPER: Final[dict[str, int]] = {
     "actor.roles.organization": 128,
     "actor.roles.workspace": 128,
     "targets.type": 128,
+    "producer.id": 128,
+    "producer.epoch": 64,
 }
 
 # Text an attacker can write (names, headers, ids taken from a URL or a login form): cut and flagged.
@@ -64,11 +67,17 @@ FOREIGN: Final[dict[str, int]] = {
 }
 
 # Integers of the event, smallest and largest.
-INTEGERS: Final[dict[str, tuple[int, int]]] = {"context.http.status": (0, 999)}
+INTEGERS: Final[dict[str, tuple[int, int]]] = {
+    "context.http.status": (0, 999),
+    "producer.sequence": (1, INTEGER_MAX),
+    "producer.unsent.first": (1, INTEGER_MAX),
+    "producer.unsent.last": (1, INTEGER_MAX),
+}
 
 # Cut ids end with the SHA-256 of the whole, so that two long ids stay two different ids.
 IDENTIFIERS: Final = frozenset({"actor.id", "targets.id"})
 
 ACTION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 STREAM_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]*$"
+PRODUCER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 ID_PATTERN: Final = r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$"

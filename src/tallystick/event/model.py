@@ -99,6 +99,26 @@ class Error(Part, frozen=True, kw_only=True):
     message: str | None = None
 
 
+class Span(Part, frozen=True, kw_only=True):
+    """Numbers of one epoch, from `first` to `last`, both of them included."""
+
+    first: int
+    last: int
+
+
+class Producer(Part, frozen=True, kw_only=True):
+    """Who numbered the event: its producer counts what it submits, so that what is missing can be told.
+
+    `sequence` is dense from 1 in an `epoch`, which changes when the count is lost. `unsent` are numbers given out
+    before, whose events will not come, or not under them: what this event tells of.
+    """
+
+    id: str
+    epoch: str
+    sequence: int
+    unsent: tuple[Span, ...] = ()
+
+
 class Event(Part, frozen=True, kw_only=True):
     """What a producer sends: one act, claimed to have happened at `occurred_at`.
 
@@ -119,6 +139,7 @@ class Event(Part, frozen=True, kw_only=True):
     before: Any | UnsetType = UNSET
     after: Any | UnsetType = UNSET
     metadata: dict[str, Any] | None = None
+    producer: Producer | None = None
 
 
 class Flag(Part, frozen=True, kw_only=True):

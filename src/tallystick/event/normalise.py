@@ -27,14 +27,26 @@ from tallystick.event.wire import own_place
 FREE_FORM: Final = frozenset({"before", "after", "metadata"})
 # Words of the protocol: never searched for secrets, and refused when they are wrong.
 _PROTOCOL: Final = frozenset(
-    {"action", "stream", "id", "occurred_at", "outcome", "actor.type", "targets.type"}
+    {
+        *("action", "stream", "id", "occurred_at", "outcome", "actor.type", "targets.type"),
+        *("producer.id", "producer.epoch"),
+    }
 )
 _IDENTITIES: Final = frozenset({"actor.id", "actor.credential_id", "targets.id"})
 NAME_KEYS: Final = ("name", "key", "header", "field")
 VALUE_KEYS: Final = ("value", "values")
 _FIELD_NAMES: Final = frozenset(
     field.name
-    for part in (model.Event, model.Delegator, model.Actor, model.Roles, model.Target, model.Context)
+    for part in (
+        model.Event,
+        model.Delegator,
+        model.Actor,
+        model.Roles,
+        model.Target,
+        model.Context,
+        model.Producer,
+        model.Span,
+    )
     for field in fields(part)
 )
 _FINGERPRINT: Final = re.compile(r"[A-Za-z0-9_-]{16}")

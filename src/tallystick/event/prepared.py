@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from tallystick.event.leaf import LeafDelegator, LeafRoles, LeafTarget, SealedPath
+from tallystick.event.leaf import LeafDelegator, LeafProducer, LeafRoles, LeafTarget, SealedPath
 from tallystick.event.model import Flag
 
 
@@ -55,3 +55,4 @@ class Prepared(Struct, frozen=True, kw_only=True, gc=False):
     sealed: list[tuple[SealedPath, bytes]]
     flags: tuple[Flag, ...]
     redacted: tuple[str, ...]
+    producer: LeafProducer | None = None

@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 
 from tallystick.event.changes import changes
-from tallystick.event.leaf import ERASED, Leaf, LeafActor, LeafDelegator, LeafRoles, read_leaf, read_opening
+from tallystick.event.leaf import (
+    ERASED,
+    Leaf,
+    LeafActor,
+    LeafDelegator,
+    LeafProducer,
+    LeafRoles,
+    read_leaf,
+    read_opening,
+)
 from tallystick.event.projection import all_targets, organization_of
 
 
@@ -43,12 +52,21 @@ def render(leaf: bytes, opening: bytes, position: int, *, with_changes: bool = T
             event[name] = values[name]
     if with_changes and "before" in values and "after" in values:
         event["changes"] = msgspec.to_builtins(list(changes(values["before"], values["after"])))
+    if parsed.producer is not None:
+        event["producer"] = _producer(parsed.producer)
     for name in ("redacted", "flags"):
         if name in values:
             event[name] = values[name]
     if ERASED in values:
         event["erased"] = ["/" + path for path in sorted(values[ERASED])]
     return event
+
+
+def _producer(producer: LeafProducer) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": producer.id, "epoch": producer.epoch, "sequence": producer.sequence}
+    if producer.unsent:
+        shown["unsent"] = [{"first": span.first, "last": span.last} for span in producer.unsent]
+    return shown
 
 
 def _actor(actor: LeafActor, values: dict[str, Any]) -> dict[str, Any]:

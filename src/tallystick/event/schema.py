@@ -28,7 +28,15 @@ _SENTENCES: Final[dict[str, dict[str, str]]] = {
         "before": "Full state before; false, 0, \"\" and null are values and are kept.",
         "after": "Full state after; the server computes the difference.",
         "metadata": "Anything else.",
+        "producer": "Who numbered the event, so that what is missing can be told.",
     },
+    "Producer": {
+        "id": "Stable name of whoever counts: one spool, one installation.",
+        "epoch": "Changes when the count is lost or begins anew.",
+        "sequence": "Dense from 1 in an epoch.",
+        "unsent": "Numbers given out before whose events will not come: what this event tells of.",
+    },
+    "Span": {"first": "The first number.", "last": "The last number, included."},
     "Actor": {
         "type": "What kind of actor.",
         "id": "Required but for system and anonymous; an api_key may give credential_id instead.",

@@ -91,6 +91,7 @@ def seal(
             occurred_at=prepared.occurred_text or received_text,
             origin=origin,
             outcome=prepared.outcome,
+            producer=prepared.producer,
             received_at=received_text,
             request_id=prepared.clear_request_id,
             sealed=digest_of(_commits(values, seed)),

@@ -84,7 +84,8 @@ def same_content(prepared: Prepared, *, leaf: bytes, opening: bytes, seed: bytes
         return False
     whole = len(seed) == SEED_BYTES
     again = seal(
-        prepared,
+        # Recorded twice under one id, an event has two numbers; it is the same event all the same.
+        msgspec.structs.replace(prepared, producer=stored.producer),
         origin=stored.origin,
         source=stored.source,
         received_at=read_instant(stored.received_at)[0],

@@ -19,12 +19,25 @@ from tallystick.errors import Refused
 from tallystick.event import limits, model
 from tallystick.event.text import pointer_segment
 
-_PATTERNS: Final = {"action": limits.ACTION_PATTERN, "stream": limits.STREAM_PATTERN, "id": limits.ID_PATTERN}
+_PATTERNS: Final = {
+    "action": limits.ACTION_PATTERN,
+    "stream": limits.STREAM_PATTERN,
+    "id": limits.ID_PATTERN,
+    "producer.id": limits.PRODUCER_PATTERN,
+    "producer.epoch": limits.PRODUCER_PATTERN,
+}
 # Text that must say something where it is given at all: "" here is always a mistake of the producer's code.
 _NOT_EMPTY: Final = frozenset(
-    {"action", "stream", "id", "workspace", "actor.id", "targets.type", "targets.id"}
+    {
+        *("action", "stream", "id", "workspace", "actor.id", "targets.type", "targets.id"),
+        *("producer.id", "producer.epoch"),
+    }
 )
-_COUNTS: Final = {"targets": limits.TARGETS_MAX, "actor.on_behalf_of": limits.ON_BEHALF_OF_MAX}
+_COUNTS: Final = {
+    "targets": limits.TARGETS_MAX,
+    "actor.on_behalf_of": limits.ON_BEHALF_OF_MAX,
+    "producer.unsent": limits.UNSENT_MAX,
+}
 
 
 _FIXED: Final = {"id": (36, 36), "occurred_at": (20, 96)}
@@ -99,6 +112,7 @@ WireEvent: Final = derive(model.Event)
 
 _action_fits: Final = re.compile(limits.ACTION_PATTERN).fullmatch
 _stream_fits: Final = re.compile(limits.STREAM_PATTERN).fullmatch
+_producer_fits: Final = re.compile(limits.PRODUCER_PATTERN).fullmatch
 _seen_actions: Final[set[str]] = set()
 _SEEN_MAX: Final = 8192
 
@@ -118,7 +132,20 @@ def convert(tree: Any) -> Any:
         _seen_actions.add(action)
     if event.stream is not None and not _stream_fits(event.stream):
         raise _misspelt("stream")
+    if event.producer is not None:
+        _check_producer(event.producer)
     return event
+
+
+def _check_producer(producer: Any) -> None:
+    """Raise Refused for what the types cannot say about who numbered an event."""
+    for name in ("id", "epoch"):
+        if not _producer_fits(getattr(producer, name)):
+            raise _misspelt("producer/" + name)
+    for index, span in enumerate(producer.unsent or ()):
+        if span.first > span.last:
+            path = f"/producer/unsent/{index}"
+            raise Refused(f"{path}: a range ends before it begins", path=path, rule="invalid_field")
 
 
 def _misspelt(name: str) -> Refused:
@@ -164,6 +191,8 @@ _RULES: Final = {
 _SPELLINGS: Final = {
     "action": "letters, digits and . _ : / - only, beginning with a letter or digit",
     "stream": "lower-case letters, digits, _ and - only, beginning with a letter or digit",
+    "producer/id": "letters, digits and . _ : - only, beginning with a letter or digit",
+    "producer/epoch": "letters, digits and . _ : - only, beginning with a letter or digit",
 }
 
 

@@ -12,7 +12,16 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from tallystick.event.leaf import ERASED, REST, Leaf, LeafActor, LeafDelegator, LeafRoles, LeafTarget
+from tallystick.event.leaf import (
+    ERASED,
+    REST,
+    Leaf,
+    LeafActor,
+    LeafDelegator,
+    LeafProducer,
+    LeafRoles,
+    LeafTarget,
+)
 from tallystick.event.limits import ON_BEHALF_OF_MAX, TARGETS_MAX
 
 Opening = Mapping[str, Raw]
@@ -89,6 +98,7 @@ class Readable(_Part):
     before: Raw | None = None
     after: Raw | None = None
     metadata: Raw | None = None
+    producer: LeafProducer | None = None
     redacted: Raw | None = None
     flags: Raw | None = None
     erased: list[str] | None = None
@@ -135,6 +145,7 @@ def readable(leaf: Leaf, opening: Opening, position: int, organization: str) -> 
         get("before"),
         get("after"),
         get("metadata"),
+        leaf.producer,
         get("redacted"),
         get("flags"),
         ["/" + path for path in sorted(_erased(opening[ERASED]))] if ERASED in opening else None,

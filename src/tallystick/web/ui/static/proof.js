@@ -347,6 +347,7 @@ function readable(leaf, values, erased, position) {
   event.set("targets", targets);
   if (context.size) event.set("context", context);
   for (const name of ["error", "before", "after", "metadata", "redacted", "flags"]) if (values.has(name)) event.set(name, values.get(name));
+  if (leaf.has("producer")) event.set("producer", leaf.get("producer"));
   if (erased.length) event.set("erased", erased.map((path) => "/" + path));
   return event;
 }
