@@ -2,7 +2,6 @@
 const proof = await import(document.querySelector("script[data-proof]").dataset.proof);
 const { Checkpoint, Key, canHash, readReceipt, verifyExport, verifyGrowth, verifyReceipt } = proof;
 
-document.documentElement.classList.add("scripted");
 const number = new Intl.NumberFormat("en");
 const REMEMBERED = "tallystick-checkpoint ";
 
