@@ -2,21 +2,11 @@
 const $ = selector => document.querySelector(selector)
 const press = selector => $(selector)?.click()
 const go = url => document.dispatchEvent(new CustomEvent("go", { detail: { url, target: "view" } }))
-const rows = () => [...document.querySelectorAll("#rows tr")]
 let behind_g = 0
 
 const isOff = () => { try { return localStorage.getItem("tallystick-keys") === "off" } catch { return false } }
 const isField = element => element?.closest?.("input, select, textarea, [contenteditable]")
-const walk = step => {
-  const all = rows()
-  const at = all.findIndex(row => row.contains(document.activeElement) || (!$("#drawer").hidden && row.hasAttribute("aria-current")))
-  const next = all[Math.max(0, Math.min(all.length - 1, at + step))]
-  if (!next) return
-  next.scrollIntoView({ block: "nearest" })
-  // With the drawer open the walk goes through its contents, else through the rows.
-  if (!$("#drawer").hidden) next.querySelector("td").click()
-  else next.querySelector("a.open").focus({ preventScroll: true })
-}
+const walk = step => document.dispatchEvent(new CustomEvent("rows:walk", { detail: step }))
 const unfold = (selector, field) => { const more = $(selector); if (more) { more.open = true; $(field)?.focus() } }
 const KEYS = {
   "/": () => { $("#f-user").focus(); $("#f-user").select() },
@@ -48,14 +38,21 @@ document.addEventListener("keydown", event => {
   }
   if (event.key === "g") { behind_g = Date.now(); return }
   if (event.key.startsWith("Arrow") && document.activeElement?.closest("#chart, .grip, #region, #d-body")) return
-  if (event.key === "Enter") { const row = document.activeElement?.closest("#rows tr"); if (row && document.activeElement.matches("a.open")) { event.preventDefault(); row.querySelector("td").click() } return }
+  if (event.key === "Enter") {
+    // On a row, or where a swap has just taken the row away; everything else that has the focus knows what Enter does.
+    if (!document.activeElement || document.activeElement.matches("body, #rows a.open")) { event.preventDefault(); document.dispatchEvent(new CustomEvent("rows:open")) }
+    return
+  }
   const act = KEYS[event.key]
   if (act) { event.preventDefault(); act() }
 })
 const escape = event => {
   const menu = document.querySelector("details.menu[open]")
   if (menu) { menu.open = false; menu.querySelector("summary").focus() }
-  else if (isField(event.target) && event.target.closest("#filters")) event.target.blur()
+  else if (isField(event.target) && event.target.closest("#filters")) {
+    event.preventDefault() // a browser empties a field of this kind, and with it the search that was just typed
+    event.target.blur()
+  }
   else if ($("#drawer") && !$("#drawer").hidden && !document.querySelector("dialog[open]")) press("#close")
 }
 

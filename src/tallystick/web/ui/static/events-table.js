@@ -43,8 +43,41 @@ const show = link => {
   filter.focus()
 }
 
-const openRow = row => { if (row) { close(); lastRow = row.id; go(row.querySelector("a.open").getAttribute("href").split("#")[0], "drawer") } }
-let lastRow = null
+// Where somebody stands among the rows: at an event, and at its place once the event has left the table. `holds` says
+// that the focus is there, or was when a swap took its row away.
+let stood = null, holds = false
+const rows = () => [...document.querySelectorAll("#rows tr")]
+const standing = () => {
+  const all = rows()
+  return stood && (all.find(row => row.id === stood.id) ?? all[Math.min(stood.at, all.length - 1)])
+}
+const stand = row => { stood = { id: row.id, at: rows().indexOf(row) } }
+const focus = row => row?.querySelector("a.open").focus({ preventScroll: true })
+const isLost = () => !document.activeElement || document.activeElement === document.body
+document.addEventListener("focusin", event => {
+  const row = event.target.closest("#rows tr")
+  holds = Boolean(row)
+  if (row) stand(row)
+})
+document.addEventListener("pointerdown", event => { if (!event.target.closest?.("#rows")) holds = false })
+document.addEventListener("view:changed", () => {
+  if (!holds) return
+  if (isLost()) focus(standing())
+  else if (document.activeElement.closest("#rows tr")) stand(document.activeElement.closest("#rows tr"))
+})
+document.addEventListener("rows:walk", event => {
+  const all = rows(), isOpen = !$("#drawer").hidden
+  const row = all.find(one => one.contains(document.activeElement) || (isOpen && one.hasAttribute("aria-current"))) ?? (isOpen || holds ? standing() : null)
+  const next = all[Math.max(0, Math.min(all.length - 1, (row ? all.indexOf(row) : -1) + event.detail))]
+  if (!next) return
+  next.scrollIntoView({ block: "nearest" })
+  // With the drawer open the walk goes through its contents, else through the rows.
+  if (isOpen) openRow(next)
+  else focus(next)
+})
+document.addEventListener("rows:open", () => openRow(document.activeElement?.closest("#rows tr") ?? (holds && isLost() ? standing() : null)))
+
+const openRow = row => { if (row) { close(); stand(row); go(row.querySelector("a.open").getAttribute("href").split("#")[0], "drawer") } }
 
 document.addEventListener("click", event => {
   if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || !$("#results")) return
@@ -80,7 +113,7 @@ document.addEventListener("htmx:after:swap", event => {
   if (event.detail.ctx?.target?.id !== "drawer") return
   const drawer = $("#drawer")
   if (drawer.childElementCount) $("#summary-of-event")?.focus({ preventScroll: true })
-  else document.getElementById(lastRow)?.querySelector("a.open")?.focus({ preventScroll: true })
+  else focus(standing())
   mark()
 })
 

@@ -1,11 +1,36 @@
 // The events page goes from state to state without loading anew: links and the filter form fetch the part that changes,
 // the address follows, back and forward work. Every link works without this file too.
-const root = document.documentElement
-root.classList.add("js")
 const $ = selector => document.querySelector(selector)
 
+// List and drawer each have a queue of their own: asking for one never takes back what was asked of the other.
 const go = (url, target = "view", more = {}) =>
-  htmx.ajax("GET", url, { source: "#view", target: `#${target}`, swap: target === "drawer" ? "innerHTML" : "outerMorph", push: "true", headers: { "HX-Target": `section#${target}` }, ...more })
+  htmx.ajax("GET", url, { source: target === "drawer" ? "#drawer" : "#view", target: `#${target}`, swap: target === "drawer" ? "innerHTML" : "outerMorph", push: "true", headers: { "HX-Target": `section#${target}` }, ...more })
+
+// What was asked for after what, since answers come as they like: a list that was asked for before an event was opened
+// or a field was edited takes neither away.
+let turn = 0, opened = { id: null, turn: 0 }, edited = { field: null, turn: 0 }
+const askedAt = new WeakMap()
+const eventIn = path => new URLSearchParams(path.split("?")[1]).get("event")
+opened.id = eventIn(location.search)
+const withEvent = (path, id) => {
+  const [place, query = ""] = path.split("?")
+  const pairs = query.split("&").filter(pair => pair && !pair.startsWith("event="))
+  return [place, [...pairs, ...(id ? [`event=${id}`] : [])].join("&")].filter(Boolean).join("?")
+}
+const keepsDrawer = source => source?.id === "filters" || opened.turn > (askedAt.get(source) ?? 0)
+document.addEventListener("htmx:config:request", event => {
+  const { sourceElement, request } = event.detail.ctx
+  askedAt.set(sourceElement, ++turn)
+  if (sourceElement.id === "drawer") opened = { id: eventIn(request.action), turn }
+})
+document.addEventListener("input", event => { if (event.target.closest("#filters")) edited = { field: event.target, turn: ++turn } })
+document.addEventListener("htmx:before:history:update", event => {
+  const { history, sourceElement } = event.detail
+  if (sourceElement?.id === "drawer") history.path = withEvent(location.pathname + location.search, eventIn(history.path))
+  else if (keepsDrawer(sourceElement)) history.path = withEvent(history.path, opened.id)
+  else opened.id = eventIn(history.path)
+})
+addEventListener("popstate", () => { opened.id = eventIn(location.search) })
 
 // Links. Modifier keys and other windows are the browser's business.
 document.addEventListener("click", event => {
@@ -58,16 +83,19 @@ document.addEventListener("htmx:response:error", event => {
 document.addEventListener("htmx:before:swap", event => {
   const { ctx } = event.detail
   // Signed out meanwhile: what came is the sign-in page, which is no part of this one.
-  if (ctx.response?.raw && new URL(ctx.response.raw.url).pathname.startsWith("/sign-in")) { event.preventDefault(); location.reload() }
+  if (ctx.response?.raw && new URL(ctx.response.raw.url).pathname.startsWith("/sign-in")) { event.preventDefault(); return location.reload() }
+  if (ctx.target?.id === "view") $("#drawer")?.toggleAttribute("hx-morph-skip", keepsDrawer(ctx.sourceElement))
 })
-// A field keeps what was typed over what the page says, so the page has to say it again.
-const refill = () => {
-  for (const field of document.querySelectorAll("#filters input[type=search], #filters input[type=datetime-local]")) field.value = field.getAttribute("value") ?? ""
-  for (const field of document.querySelectorAll("#filters select")) field.value = field.querySelector("option[selected]")?.value ?? ""
+// A field keeps what was typed over what the page says, so the page has to say it again; not where it was edited since.
+const refill = since => {
+  const fields = [...document.querySelectorAll("#filters input[type=search], #filters input[type=datetime-local], #filters select")]
+  for (const field of fields) if (field !== edited.field || edited.turn < since) field.value = (field.matches("select") ? field.querySelector("option[selected]")?.value : field.getAttribute("value")) ?? ""
 }
 document.addEventListener("htmx:after:swap", event => {
+  const { ctx } = event.detail
   // Only when all of it came anew: a chart that arrives late must not take away what is being typed.
-  if (event.detail.ctx?.target?.id === "view") refill()
+  if (ctx?.target?.id === "view") refill(askedAt.get(ctx.sourceElement) ?? 0)
+  $("#drawer")?.removeAttribute("hx-morph-skip")
   settle()
   document.dispatchEvent(new CustomEvent("view:changed"))
 })
@@ -78,7 +106,7 @@ const settle = () => {
   const drawer = $("#drawer")
   if (!drawer) return
   const open = drawer.childElementCount > 0
-  const id = new URLSearchParams(location.search).get("event")
+  const id = eventIn(location.search)
   drawer.hidden = !open
   for (const row of document.querySelectorAll("#rows tr[aria-current]")) if (row.id !== `e-${id}`) row.removeAttribute("aria-current")
   if (open && id) document.getElementById(`e-${id}`)?.setAttribute("aria-current", "true")
