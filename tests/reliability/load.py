@@ -155,6 +155,7 @@ class Reader:
     chance: random.Random
     stopping: asyncio.Event
     seen: list[UUID] = field(default_factory=list)
+    owed: int = 0  # how many events there were when it was told to catch up
 
     async def run(self) -> None:
         """Read until told to stop."""
@@ -168,6 +169,7 @@ class Reader:
 
     async def read_up_to(self, size: int) -> None:
         """Read on until `size` events were seen."""
+        self.owed = size
         headers = {"Authorization": f"Bearer {self.key}"}
         async with httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as client:
             while len(self.seen) < size:

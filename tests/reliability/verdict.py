@@ -63,10 +63,7 @@ async def judge(
     _judge_rows(rows, ledger, verdict)
     _judge_receipts(rows, ledger, verifier, verdict)
     for reader in readers:
-        ids = [row.id for row in rows]
-        if reader.seen != ids:
-            verdict.reader_errors += 1
-            verdict.violate(f"a reader saw {len(reader.seen)} events that are not the {len(ids)} of the log")
+        _judge_reader(rows, reader, verdict)
     pool = await open_pool(database, role="owner", size_min=0)
     try:
         # The oracle is the one judge of the log as a whole; its first complaint is enough.
@@ -110,6 +107,22 @@ def _judge_rows(rows: Sequence[Row], ledger: Ledger, verdict: Verdict) -> None:
     # What the servers record of themselves (starts, stops, powerful keys) was sent by nobody; it is in the log all the same.
     if unknown := {row.id for row in rows if not row.is_own} - ledger.sent:
         verdict.violate(f"{len(unknown)} rows were never sent by anyone")
+
+
+def _judge_reader(rows: Sequence[Row], reader: Reader, verdict: Verdict) -> None:
+    """Check that a reader saw the log from its beginning, each position once, and at least as far as it was told to.
+
+    The log may have grown since: that a reader read is recorded too, beside its last answer.
+    """
+    ids = [row.id for row in rows[: len(reader.seen)]]
+    if reader.seen != ids:
+        verdict.reader_errors += 1
+        verdict.violate(
+            f"a reader saw {len(reader.seen)} events that are not the first {len(ids)} of the log"
+        )
+    if len(reader.seen) < reader.owed:
+        verdict.reader_errors += 1
+        verdict.violate(f"a reader saw {len(reader.seen)} of {reader.owed} events")
 
 
 def _judge_receipts(rows: Sequence[Row], ledger: Ledger, verifier: VerifierKey, verdict: Verdict) -> None:
