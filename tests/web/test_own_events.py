@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import httpx2
 import psycopg
 import pytest
 
@@ -176,10 +175,16 @@ def test_a_reader_can_hide_it(server: Server, query: str) -> None:
 
 def test_nobody_records_it_but_the_server(server: Server) -> None:
     """A producer could forge what looks like the server's own record."""
-    with server.client(server.write_key) as client:
-        made = client.post("/v1/events", json=event(stream="tallystick", action="key.created"))
-        assert made.status_code == 201
-        found = httpx2.get(
-            f"{server.url}/v1/events/{made.json()['id']}", headers={"X-API-Key": server.admin_key}
-        ).json()
-    assert found["source"].startswith("key:"), "the source tells them apart"
+    forged = event(stream="tallystick", action="key.created")
+    key = server.key("auditLogs:write", "auditLogs:read")
+    with server.client(key) as client:
+        alone = client.post("/v1/events", json=forged)
+        batch = client.post("/v1/events:batch", json=[event(), forged, event()]).json()["results"]
+        strangers = client.get(
+            "/v1/events", params={"q": "stream:tallystick action:key.created", "limit": 1000}
+        )
+    assert (alone.status_code, alone.json()["rule"], alone.json()["path"]) == (400, "own_stream", "/stream")
+    assert [one["status"] for one in batch] == ["created", "rejected", "created"]
+    assert (batch[1]["error"]["rule"], batch[1]["error"]["path"]) == ("own_stream", "/stream")
+    assert {one["source"] for one in strangers.json()["events"]} == {"tallystick"}
+    assert forged["id"] not in {one["id"] for one in strangers.json()["events"]}

@@ -24,11 +24,12 @@ from tallystick.services.group import SCHEMA_FLAG, Appended, Inside, Stored
 from tallystick.services.log import Log
 from tallystick.services.permissions import WRITE
 from tallystick.services.principal import Principal
+from tallystick.verify.records import SOURCE as OWN_SOURCE
+from tallystick.verify.records import STREAM
 
 RedactionOf = Callable[[UUID], Redaction]
 # Returns the check of an organization's registered action, or None where nothing is registered.
 CheckOf = Callable[[UUID, str], Awaitable[Check | None]]
-OWN_SOURCE = "tallystick"
 _YIELD_EVERY = 64  # events prepared before other tasks get a turn: one or two milliseconds
 
 
@@ -202,7 +203,17 @@ class Ingest:
 
 
 def within(event: Prepared, principal: Principal) -> Prepared:
-    """Return `event` in the workspace its key is bound to; raises Forbidden when it names another one."""
+    """Return `event` in the workspace its key is bound to.
+
+    Raises Refused for an event of the stream that is the server's own, Forbidden when it names another workspace.
+    """
+    if event.stream == STREAM:
+        raise Refused(
+            f"The stream {STREAM} holds what this server records about itself, and nobody else records there. Name "
+            "another stream, or leave it out.",
+            path="/stream",
+            rule="own_stream",
+        )
     bounds = principal.workspaces
     if bounds is None or (event.workspace and event.workspace in bounds):
         return event

@@ -17,8 +17,8 @@ from tallystick.services.group import Inside
 from tallystick.services.ingest import Ingest, Recorded
 from tallystick.services.permissions import MANAGE
 from tallystick.services.principal import Principal
+from tallystick.verify.records import STREAM
 
-STREAM = "tallystick"
 CATALOGUE = "tallystick"  # catalogue/actions/tallystick.toml declares every action that is recorded here
 
 
