@@ -35,10 +35,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
     "spool": ("spool", "SPOOL", "See and send what applications on this machine recorded."),
+    "outbox": ("outbox", "GROUP", "Events that wait in an application's own database."),
     "retention": ("keeping", "RETENTION", "See and change how long events are kept."),
     "holds": ("keeping", "HOLDS", "Set and release legal holds."),
     "erase": ("keeping", "ERASE", "Erase a person, or chosen values."),
     "approvals": ("keeping", "APPROVALS", "Decide what needs a second person."),
+    "witness": ("witness", "WITNESS", "Watch somebody else's log and cosign it."),
     "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),
 }
 

@@ -1,56 +1,23 @@
-"""SQLAlchemy: events that commit or roll back with the rows they are about, and before and after by themselves.
-
-outbox = Outbox(Base.metadata)            # a table `audit_outbox`; create it with the others
-instrument(Session, outbox, audit)        # models opt in: __audit__ = AuditOptions(exclude={"secret"})
-outbox.record(session, audit, "budget.update", target=…, before=…, after=…)
-relay(engine, outbox, audit)              # moves what is committed into the spool
-"""
+"""Every change of a watched row as an event in the same transaction, with what was there before and after."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Final, Literal
 
-from msgspec import UNSET, Struct, json
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    delete,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-)
-from sqlalchemy.engine import Connection, Engine, Result
-from sqlalchemy.exc import SQLAlchemyError
+from msgspec import UNSET, Struct
+from sqlalchemy import event, func, insert, inspect, select
+from sqlalchemy.engine import Connection, Result
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, object_session
 from sqlalchemy.orm.base import NO_VALUE
 
-from tallystick.client.actors import Target, actor_part
-from tallystick.client.audit import AsyncAudit, Audit
-from tallystick.client.context import current
-from tallystick.client.recording import Fields
+from tallystick.client.actors import Target
 from tallystick.client.snapshot import snapshot
-from tallystick.client.trigger_pack import SETTING, capture_table
-from tallystick.errors import Misconfigured, Refused
+from tallystick.client.trigger_pack import SETTING, told_context
+from tallystick.errors import Misconfigured
+from tallystick.sqlalchemy.outbox import AnyAudit, Outbox
 
-__all__ = ["AuditOptions", "Outbox", "Relay", "capture_table", "instrument", "relay", "tell_triggers"]
-
-log = logging.getLogger("tallystick")
-
-AnyAudit = Audit | AsyncAudit
-TABLE: Final = "audit_outbox"
-RELAY_ROWS: Final = 500
-RELAY_SECONDS: Final = 0.5
+KEYS_AT_ONCE: Final = 500
 BULK_ROWS_MAX: Final = 10_000  # rows one bulk statement may touch and still be told row by row
 _VERBS: Final = {"insert": "create", "update": "update", "delete": "delete"}
 _PENDING: Final = "tallystick_pending"
@@ -68,119 +35,6 @@ class AuditOptions(Struct, frozen=True, kw_only=True):
     type: str | None = None
     exclude: frozenset[str] | set[str] = frozenset()
     name: str | None = None
-
-
-class Outbox:
-    """The table where events wait inside the application's own transaction.
-
-    Args:
-        metadata: of the application's tables; `audit_outbox` becomes one of them. name: if it must be another.
-    """
-
-    def __init__(self, metadata: MetaData, *, name: str = TABLE, schema: str | None = None) -> None:
-        self.table = Table(
-            name,
-            metadata,
-            Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-            Column("id", String(36), nullable=False),
-            Column("event", LargeBinary, nullable=False),
-            Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-            schema=schema,
-        )
-
-    def record(
-        self, session: Session | Connection, audit: AnyAudit, action: str, **fields: Unpack[Fields]
-    ) -> str:
-        """Record an event within the transaction of `session` and return its id.
-
-        It is in the log if and only if that transaction commits. Raises Refused for a mistake in the call.
-        """
-        id, raw = audit.compose(action, **fields)
-        session.execute(insert(self.table).values(id=id, event=raw))
-        return id
-
-    def lag(self, connection: Connection) -> tuple[int, float]:
-        """Return how many events wait in the outbox, and for how many seconds the oldest has."""
-        count, oldest, now = connection.execute(
-            select(func.count(), func.min(self.table.c.created_at), func.now())
-        ).one()
-        if oldest is None:
-            return 0, 0.0
-        if isinstance(now, str):  # SQLite gives the time as text
-            from datetime import datetime
-
-            now = datetime.fromisoformat(now)
-        return count, max(0.0, (now.replace(tzinfo=None) - oldest.replace(tzinfo=None)).total_seconds())
-
-
-def relay(engine: Engine, outbox: Outbox, audit: AnyAudit, *, rows_max: int = RELAY_ROWS) -> int:
-    """Move committed events from the outbox into the spool and return how many; call it until it returns 0.
-
-    Several relays may run: rows that another one holds are skipped. An event is deleted from the outbox only when
-    the spool has it on disk; after a crash in between it is moved again, under the same id.
-    """
-    if audit.recording.delivery.profile == "memory":
-        raise Misconfigured(
-            "the relay needs a spool on disk: rows it moved into memory would die with the process"
-        )
-    table = outbox.table
-    with engine.begin() as connection:
-        oldest = select(table.c.seq, table.c.id, table.c.event).order_by(table.c.seq).limit(rows_max)
-        if engine.dialect.name != "sqlite":
-            oldest = oldest.with_for_update(skip_locked=True)
-        rows = connection.execute(oldest).all()
-        moved: list[int] = []
-        for row in rows:
-            try:
-                raw = audit.recording.recorder.checked(bytes(row.event))
-            except Refused as error:
-                # Written by something that is not ours; it stays for a human, and the others go on.
-                log.error(
-                    "tallystick: row %s of the outbox is no event (%s); it is left there", row.seq, error
-                )
-                continue
-            audit.recording.delivery.put(row.id, raw)
-            moved.append(row.seq)
-        if moved:
-            connection.execute(delete(table).where(table.c.seq.in_(moved)))
-        return len(moved)
-
-
-class Relay:
-    """Relays in the background for as long as a `with` block lasts, and once more at its end.
-
-    Trouble with the database is logged and tried again: what is committed waits in the outbox.
-    """
-
-    def __init__(
-        self, engine: Engine, outbox: Outbox, audit: AnyAudit, *, pause_seconds: float = RELAY_SECONDS
-    ) -> None:
-        self._relay = lambda: relay(engine, outbox, audit)
-        self._pause = pause_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tallystick-relay", daemon=True)
-
-    def __enter__(self) -> Relay:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._pause):
-            self._empty()
-        self._empty()  # what was committed during the last pause
-
-    def _empty(self) -> None:
-        try:
-            while self._relay():
-                pass
-        except SQLAlchemyError as error:
-            log.warning(
-                "tallystick: the outbox could not be relayed (%s); it is tried again", type(error).__name__
-            )
 
 
 def instrument(
@@ -202,17 +56,9 @@ def tell_triggers(session_class: Any) -> None:
     """Tell the trigger pack (`capture_table`) who acts: what is bound when a transaction begins. PostgreSQL only."""
 
     def begun(session: Session, transaction: Any, connection: Connection) -> None:
-        bound = current()
-        actor = bound.actor() if callable(bound.actor) else bound.actor
-        if actor is None:
-            return
-        said: dict[str, Any] = {"actor": actor_part(actor, bound.on_behalf_of)}
-        if bound.workspace is not None:
-            said["workspace"] = bound.workspace
-        if bound.places:
-            said["context"] = dict(bound.places)
-        text = json.encode(said).decode()
-        connection.execute(select(func.set_config(SETTING, text, True)))
+        text = told_context()
+        if text:
+            connection.execute(select(func.set_config(SETTING, text, True)))
 
     event.listen(session_class, "after_begin", begun)
 
@@ -403,8 +249,8 @@ def _rows_by_key(
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
     mapper = inspect(model)
     told: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for at in range(0, len(keys), RELAY_ROWS):
-        part = keys[at : at + RELAY_ROWS]
+    for at in range(0, len(keys), KEYS_AT_ONCE):
+        part = keys[at : at + KEYS_AT_ONCE]
         if len(mapper.primary_key) == 1:
             same = mapper.primary_key[0].in_([key[0] for key in part])
         else:
