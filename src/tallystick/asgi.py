@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from tallystick.client.act import Draft
 from tallystick.client.actors import Actor
@@ -16,6 +16,8 @@ from tallystick.client.context import bind, unbind
 from tallystick.client.web_act import (
     BODY_BYTES_MAX,
     Auto,
+    Describe,
+    Resolve,
     WebAct,
     WebSettings,
     current_draft,
@@ -48,6 +50,8 @@ class AuditMiddleware:
         auto: "mutations" records every POST, PUT, PATCH and DELETE with the route's name as action, denied and
             failed ones included.
         skip: gets path and method; True for requests that are not to be recorded by themselves.
+        describe: gets the draft of an event and the `Call` it is about, and says what it was where the names of routes
+            do not: sets action, targets, error and more, or drops it. Not awaited.
     """
 
     def __init__(
@@ -59,16 +63,17 @@ class AuditMiddleware:
         resolve_actor: Callable[[Scope], Actor | Awaitable[Actor | None] | None] | None = None,
         auto: Auto = None,
         skip: Callable[[str, str], bool] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self.app = app
         self._recording = audit.recording
-        self._awaits = inspect.iscoroutinefunction(resolve_actor)
-        self._resolve = resolve_actor
+        self._resolve_first = resolve_actor if _is_async(resolve_actor) else None
         self._settings = WebSettings(
             trusted_proxies=trusted_proxies,
-            resolve_actor=(lambda scope: None) if self._awaits else resolve_actor,
+            resolve_actor=_nobody if self._resolve_first else cast("Resolve | None", resolve_actor),
             auto=auto,
             skip=skip,
+            describe=describe,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,8 +82,8 @@ class AuditMiddleware:
             return
         method = scope.get("method", "WEBSOCKET")
         act = WebAct(self._settings, self._recording.recorder, method, scope["path"], scope)
-        if self._awaits and self._resolve is not None:
-            act.known(await self._resolve(scope))  # type: ignore[misc]
+        if self._resolve_first is not None:
+            act.known(await self._resolve_first(scope))
         peer = scope.get("client")
         headers = _Headers(scope["headers"])
         bound = bind(act.bound(headers.get, peer[0] if peer else None))
@@ -220,6 +225,16 @@ class _Exchange:
         held, self._held = self._held, None
         if held is not None:
             await self._send(held)
+
+
+def _is_async(
+    resolve: Callable[[Scope], Any] | None,
+) -> TypeGuard[Callable[[Scope], Awaitable[Actor | None]]]:
+    return inspect.iscoroutinefunction(resolve)
+
+
+def _nobody(scope: Scope) -> None:
+    """Stand for a resolver that has been awaited already."""
 
 
 def route_of(scope: Scope) -> str | None:

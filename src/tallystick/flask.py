@@ -14,6 +14,7 @@ from tallystick.client.context import bind, unbind
 from tallystick.client.web_act import (
     BODY_BYTES_MAX,
     Auto,
+    Describe,
     WebAct,
     WebSettings,
     current_draft,
@@ -40,6 +41,7 @@ class Audited:
         resolve_actor: gets Flask's request, returns who acts or None; asked when something is recorded.
         auto: "mutations" records every POST, PUT, PATCH and DELETE with the endpoint's name as action.
         skip: gets path and method; True for requests that are not to be recorded by themselves.
+        describe: gets the draft of an event and the `Call` it is about, and says what it was; see `WebSettings`.
     """
 
     def __init__(
@@ -51,10 +53,15 @@ class Audited:
         resolve_actor: Callable[[Any], Actor | None] | None = None,
         auto: Auto = None,
         skip: Callable[[str, str], bool] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self._recording = audit.recording
         self._settings = WebSettings(
-            trusted_proxies=trusted_proxies, resolve_actor=resolve_actor, auto=auto, skip=skip
+            trusted_proxies=trusted_proxies,
+            resolve_actor=resolve_actor,
+            auto=auto,
+            skip=skip,
+            describe=describe,
         )
         if app is not None:
             self.init_app(app)

@@ -11,7 +11,7 @@ from typing import Any
 from tallystick.client.actors import Actor
 from tallystick.client.audit import Audit
 from tallystick.client.context import bind, unbind
-from tallystick.client.web_act import Auto, WebAct, WebSettings, enter, leave
+from tallystick.client.web_act import Auto, Describe, WebAct, WebSettings, enter, leave
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -39,6 +39,7 @@ class AuditMiddleware:
         auto: "mutations" records every POST, PUT, PATCH and DELETE. The action is what the application puts into
             `environ["tallystick.route"]`; frameworks have modules of their own that know their routes.
         skip: gets path and method; True for requests that are not to be recorded by themselves.
+        describe: gets the draft of an event and the `Call` it is about, and says what it was; see `WebSettings`.
     """
 
     def __init__(
@@ -50,11 +51,16 @@ class AuditMiddleware:
         resolve_actor: Callable[[Environ], Actor | None] | None = None,
         auto: Auto = None,
         skip: Callable[[str, str], bool] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self.app = app
         self._recording = audit.recording
         self._settings = WebSettings(
-            trusted_proxies=trusted_proxies, resolve_actor=resolve_actor, auto=auto, skip=skip
+            trusted_proxies=trusted_proxies,
+            resolve_actor=resolve_actor,
+            auto=auto,
+            skip=skip,
+            describe=describe,
         )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterator[bytes]:

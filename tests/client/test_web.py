@@ -438,3 +438,46 @@ def test_django(fake: Fake, tmp_path: Any) -> None:
     assert (nowhere["action"], nowhere["outcome"]) == ("http.post", "failure")
     assert created["targets"] == [{"type": "prompt", "id": "p9", "name": "greeting"}]
     assert json.dumps(created["actor"]["id"]) == '"1"'
+
+
+def test_describe_says_what_routes_do_not(
+    make_audit: Callable[..., tallystick.Audit], fake: Fake, caplog: Any
+) -> None:
+    """An application of somebody else must get a readable trail; a mistake in describing it must not lose the event."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    from tallystick.asgi import AuditMiddleware
+    from tallystick.client.web_act import Call, Draft
+
+    def describe(draft: Draft, call: Call) -> None:
+        if call.arguments["name"] == "reads":
+            draft.drop()
+            return
+        draft.action = "thing.create"
+        draft.targets = [tallystick.Target("thing", call.result["made"], call.arguments["name"])]
+        draft.metadata["status"] = call.status
+        if call.arguments["name"] == "forged":
+            draft.actor = tallystick.Anonymous()
+
+    async def make(request: Request) -> JSONResponse:
+        return JSONResponse({"made": 7} if (await request.json())["name"] != "odd" else [], 201)
+
+    audit = make_audit(url=fake.url, profile="fast")
+    app = AuditMiddleware(
+        Starlette(routes=[Route("/x", make, methods=["POST"])]), audit=audit, auto="mutations", describe=describe,
+        resolve_actor=lambda scope: user_of("ada"),
+    )  # fmt: skip
+    client = TestClient(app)
+    for name in ("one", "reads", "odd", "forged"):
+        assert client.post("/x", json={"name": name}).status_code == 201
+    assert audit.flush(30)
+    one, odd, forged = fake.stored.values()
+    assert (one["action"], one["targets"]) == ("thing.create", [{"type": "thing", "id": "7", "name": "one"}])
+    assert (one["actor"]["id"], one["metadata"]["status"]) == ("ada", 201)
+    assert (odd["action"], odd.get("outcome", "success")) == ("thing.create", "success")
+    assert "describe failed" in caplog.text
+    assert forged["actor"] == {"type": "anonymous"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from msgspec import UNSET
 
-from tallystick.client.actors import Target
+from tallystick.client.actors import Actor, Target
 from tallystick.client.recording import Fields, Recording
 from tallystick.client.snapshot import plain
 from tallystick.errors import AuditError
@@ -48,6 +48,7 @@ def outcome_of(error: BaseException) -> Outcome:
 class Draft:
     """The event of an act under way; what is set here is recorded when the act ends.
 
+    `actor` is who acts where that differs from what is bound.
     `outcome` is only to be set where it differs from what ending (success) or raising (failure, denied) says.
     """
 
@@ -61,6 +62,7 @@ class Draft:
         self.after: Any = fields.get("after", UNSET)
         self.metadata: dict[str, Any] = dict(fields.get("metadata") or {})
         self.outcome: Outcome | None = fields.get("outcome")
+        self.actor: Actor | None = fields.get("actor")
         self.error: BaseException | Mapping[str, str] | str | None = fields.get("error")
         self.dropped = False
         self._fields = fields
@@ -72,6 +74,7 @@ class Draft:
     def ended(self, error: BaseException | None, seconds: float) -> Fields:
         """Return the fields of the event, now that the act has ended."""
         fields: Fields = {**self._fields, "target": None, "targets": self.targets}
+        fields["actor"] = self.actor
         fields["outcome"] = self.outcome or ("success" if error is None else outcome_of(error))
         fields["error"] = self.error if self.error is not None else error
         fields["before"] = self.before

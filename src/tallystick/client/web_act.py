@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import Struct
 
 from tallystick.client.act import Draft, outcome_of, targets_of
 from tallystick.client.actors import Actor, Anonymous, Target
@@ -18,13 +20,35 @@ from tallystick.client.recording import Fields
 from tallystick.errors import Misconfigured
 from tallystick.event.model import Outcome
 
+log = logging.getLogger("tallystick")
+
 MUTATIONS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 BODY_BYTES_MAX: Final = 64 * 1024  # of a body that is looked through for targets
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9._:/-]+")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
-Resolve = Callable[[Any], Any]
+Resolve = Callable[[Any], Actor | None]
 Auto = Literal["mutations"] | None
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """What a `describe` function is told about a request that was answered, or that failed.
+
+    `route` is the framework's name for what was called, None where it does not say. `arguments` and `result` are
+    JSON values, None where there were none, or where they were too large to be looked at. `status` is None when no
+    answer was made. `request` is what `resolve_actor` gets.
+    """
+
+    method: str
+    path: str
+    route: str | None
+    status: int | None
+    arguments: Any
+    result: Any
+    request: Any
+
+
+Describe = Callable[[Draft, Call], None]
 
 _request: ContextVar[WebAct | None] = ContextVar("tallystick_request", default=None)
 
@@ -37,6 +61,8 @@ class WebSettings:
         resolve_actor: gets the framework's request, returns who acts, or None for nobody known.
         auto: "mutations" records every POST, PUT, PATCH and DELETE, refused and failed ones included.
         skip: gets path and method; True for requests that are not to be recorded by themselves.
+        describe: gets the event of a request and what is known about it, and says what it was: sets action,
+            targets, error and more, or drops it. For applications whose own names of routes say too little.
     """
 
     def __init__(
@@ -46,6 +72,7 @@ class WebSettings:
         resolve_actor: Resolve | None = None,
         auto: Auto = None,
         skip: Callable[[str, str], bool] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         if auto not in (None, "mutations"):
             raise Misconfigured(f"auto is {auto!r}; it may be 'mutations' or None")
@@ -53,6 +80,7 @@ class WebSettings:
         self.resolve_actor = resolve_actor
         self.auto: Auto = auto
         self.skip = skip
+        self.describe = describe
 
 
 class WebAct:
@@ -132,6 +160,8 @@ class WebAct:
         targets have to be looked for.
         """
         draft = self.draft
+        if draft is not None and self._settings.describe is not None and not draft.dropped:
+            self._describe(self._settings.describe, draft, route, status, arguments(), result())
         if draft is None or draft.dropped:
             return None
         action = draft.action or action_of(route, self.method)
@@ -142,9 +172,30 @@ class WebAct:
             fields["outcome"] = outcome_of_status(status)
         http = {"method": self.method, "path": self.path, **({} if status is None else {"status": status})}
         fields["context"] = {"http": http}
-        if self._settings.resolve_actor is not None:
+        if draft.actor is None and self._settings.resolve_actor is not None:
             fields["actor"] = self.actor()
         return action, fields
+
+    def _describe(
+        self,
+        describe: Describe,
+        draft: Draft,
+        route: str | None,
+        status: int | None,
+        arguments: Any,
+        result: Any,
+    ) -> None:
+        call = Call(
+            method=self.method, path=self.path, route=route, status=status, arguments=arguments, result=result,
+            request=self.request,
+        )  # fmt: skip
+        try:
+            describe(draft, call)
+        except Exception:
+            # The act was done: it is recorded as the route tells it, rather than not at all.
+            log.exception(
+                "tallystick: describe failed for %s %s; recorded without it", self.method, self.path
+            )
 
 
 def current_draft() -> Draft:
@@ -200,4 +251,4 @@ def merged(path_arguments: Mapping[str, Any] | None, body: Any) -> Any:
     return dict(path_arguments or {}) if body is None else [dict(path_arguments or {}), body]
 
 
-__all__ = ["Draft", "Target", "WebAct", "WebSettings", "current_draft", "outcome_of"]
+__all__ = ["Call", "Draft", "Target", "WebAct", "WebSettings", "current_draft", "outcome_of"]
