@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "contracts": ("bench.contracts_speed",),
     "retention": ("bench.retention_speed",),
     "viewer": ("bench.viewer_speed",),
+    "start": ("bench.start_speed",),
     "sdk": ("bench.sdk_speed",),
 }
 
