@@ -200,7 +200,7 @@ class _ExportCheck:
                 raise Refused("records come last, in order, each once", rule="line")
             self._last_record = line.record
             seed, stored, opening = line.seed, bytes(line.leaf), bytes(line.opening)
-            unseal(stored, opening, bytes.fromhex(seed) if isinstance(seed, str) else bytes(seed))
+            unseal(stored, opening, bytes.fromhex(seed) if isinstance(seed, str) else msgspec.json.encode(seed))
             leaf = read_leaf(stored)
             if leaf.origin != self._origin:
                 raise Tampered("it is of another log", rule="origin")

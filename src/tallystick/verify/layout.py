@@ -94,7 +94,7 @@ class RecordLine(Struct, forbid_unknown_fields=True, gc=False):
 
     record: int
     opening: Raw
-    seed: str | Raw
+    seed: str | dict[str, str]
     proof: tuple[str, ...]
     leaf: Raw
 
@@ -157,7 +157,7 @@ def record_line(position: int, leaf: bytes, opening: bytes, seed: bytes, proof: 
             RecordLine(
                 position,
                 Raw(opening),
-                seed.hex() if len(seed) == SEED_BYTES else Raw(seed),
+                seed.hex() if len(seed) == SEED_BYTES else msgspec.json.decode(seed, type=dict[str, str]),
                 tuple(map(encode_base64, proof)),
                 Raw(leaf),
             )
