@@ -227,6 +227,22 @@ class Settings:
     default_org_feature_can_use_audit_logs: Annotated[bool, Spec(
         "DEFAULT_ORG_FEATURE_CAN_USE_AUDIT_LOGS", _switch, "switch",
         "Whether an organization may read its log when its own `can_use_audit_logs` says nothing")] = True
+    policy: Annotated[Path | None, Spec(
+        "TALLYSTICK_POLICY", _folder, "file",
+        "Policy file (docs/reference/policy.md): its witnesses and time stamp authorities with an address are asked")] = None
+    time_stamp_seconds: Annotated[float, Spec(
+        "TALLYSTICK_TIME_STAMP_SECONDS", _seconds(1, 31_536_000), "seconds",
+        "How often the instance log is time-stamped where the policy names an authority with an address")] = 86400.0
+    publish: Annotated[str | None, Spec(
+        "TALLYSTICK_PUBLISH", _text, "folder or s3://bucket/prefix",
+        "Where checkpoints and tiles are published by themselves; `s3://` needs the extra `s3` and the usual settings of "
+        "the AWS SDK")] = None
+    publish_seconds: Annotated[float, Spec(
+        "TALLYSTICK_PUBLISH_SECONDS", _seconds(1, 31_536_000), "seconds",
+        "How often they are published")] = 300.0
+    publish_lock_days: Annotated[int, Spec(
+        "TALLYSTICK_PUBLISH_LOCK_DAYS", _whole(0, 36_500), "days",
+        "Object Lock: for how long nobody can remove or replace what was published to S3, not even we; 0 = not locked")] = 0
     runtime_folder: Annotated[Path | None, Spec(
         "XDG_RUNTIME_DIR", _folder, "folder",
         "Where the embedded database's socket goes when the data folder's path is too long for one",

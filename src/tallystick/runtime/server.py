@@ -17,6 +17,7 @@ from tallystick.errors import AuditError, Refused
 from tallystick.runtime.chance import new_id, now
 from tallystick.runtime.databases import Databases
 from tallystick.runtime.listening import Listening
+from tallystick.runtime.outside import Outside, build_outside
 from tallystick.runtime.people import Entrance, build_entrance
 from tallystick.runtime.reading import Reading, build_reading
 from tallystick.runtime.recording import Recording, build_recording
@@ -52,6 +53,7 @@ class Runtime:
     entrance: Entrance
     reading: Reading
     keeping: Keeping
+    outside: Outside
 
     def __init__(self, settings: Settings, *, say: Callable[[str], None]) -> None:
         self.settings = settings
@@ -84,12 +86,15 @@ class Runtime:
         self._read()
         self._remember(instance)
         self._keep()
+        self.outside = build_outside(self.databases, self.settings, self.recording.signer)
+        self._closing.append(self.outside.witnessing.stop)
         await self.recording.appender.start()
         for name, run in {
             "heartbeat": self.recording.heartbeat.run,
             "own log": self.own_log.run,
             "exports": self.reading.export_jobs.run,
             "purge": self.keeping.rounds.run,
+            "outside": self.outside.run,
         }.items():
             self._tasks.append(asyncio.create_task(run(), name=name))
 
@@ -186,6 +191,8 @@ class Runtime:
             projects=reading.projects,
             saved_views=reading.saved_views,
             keeping=self.keeping.desk,
+            instance_log=self.outside.instance_log,
+            witnessing=self.outside.witnessing,
             own_log=self.own_log,
             bodies=self.bodies,
             attempts=FailedAttempts(time.monotonic),

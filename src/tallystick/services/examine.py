@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from tallystick.services.instance_log import InstanceLog
 from tallystick.services.sign import Signer
 from tallystick.services.verify import Progress, Verify
 from tallystick.store import logs
@@ -122,10 +123,13 @@ class Examine:
 
     async def _signed(self) -> list[Diagnosis]:
         standings = {self._signer.origin(one.organization_id): one for one in await logs.heads(self._reader)}
+        sizes = {origin: one.size for origin, one in standings.items()}
+        instance = await InstanceLog(self._reader, self._reader, self._signer, now=self._now).standing()
+        sizes[self._signer.instance] = 0 if instance is None else instance.size
         behind = [
-            f"{origin} has {standings[origin].size if origin in standings else 0} of {mark.size} signed events"
+            f"{origin} has {sizes.get(origin, 0)} of {mark.size} signed events"
             for origin, mark in self._signer.states()
-            if (standings[origin].size if origin in standings else 0) < mark.size
+            if sizes.get(origin, 0) < mark.size
         ]
         if behind:
             return [Diagnosis(

@@ -71,6 +71,14 @@ class InstanceLog:
         """Return the public key that checks its checkpoints."""
         return self._signer.verifier(self.origin)
 
+    def verifier_keys(self) -> tuple[str, str]:
+        """Return the texts of two public keys: of its checkpoints, and of the times beside all checkpoints."""
+        return self.verifier().format(), self._signer.clock().format()
+
+    def size_of(self, note: str) -> int:
+        """Return the size of one of its own checkpoints; raises Tampered unless this signer signed it."""
+        return self._signer.read(self.origin, note).checkpoint.size
+
     async def round(self) -> int:
         """Append what changed, if ten seconds passed since the last time; return how many leaves were added.
 

@@ -15,6 +15,7 @@ from tallystick.services.export import Export
 from tallystick.services.export_jobs import ExportJobs
 from tallystick.services.export_lines import LineExport
 from tallystick.services.ingest import Ingest
+from tallystick.services.instance_log import InstanceLog
 from tallystick.services.keeping.desk import Desk
 from tallystick.services.keys import Keys
 from tallystick.services.log import Log
@@ -37,6 +38,7 @@ from tallystick.services.sign_in.sign_in import SignIn
 from tallystick.services.sign_in.single_sign_on import SingleSignOn
 from tallystick.services.switches import Switches
 from tallystick.services.viewers import Viewers
+from tallystick.services.witnessing import Witnessing
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
 from tallystick.web.metrics import Metrics
@@ -77,6 +79,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     directory: Directory
     groups: Groups
     keeping: Desk
+    instance_log: InstanceLog
+    witnessing: Witnessing
     own_log: OwnLog
     viewers: Viewers
     bodies: Bodies

@@ -13,6 +13,10 @@ CHECKPOINT = (
 TILE = (
     Reply(status=200, summary="The hashes, 32 bytes each.", type="application/octet-stream", schema=_BYTES),
 )
+ENTRIES = (
+    Reply(status=200, summary="Entries, each after its length.", type="application/octet-stream", schema=_BYTES),
+)
+ANCHOR = (Reply(status=200, summary="A tlog-proof@v1 text.", type="text/plain", schema=_TEXT),)
 FEED = (
     Reply(status=200, summary="A page, in order of position."),
     Reply(status=200, summary="Server-sent events.", type="text/event-stream", schema=_TEXT),

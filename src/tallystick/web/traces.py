@@ -158,6 +158,7 @@ _ASKS = "it asks and changes nothing"
 _NO_EVENT = "it shows no event of the log"
 # Operation or page → why it leaves no event of this stream.
 UNRECORDED: Mapping[str, str] = {
+    "anchor": _NO_EVENT,
     "checkPage": "it shows how far a check is, whose start is on record",
     "checkProgress": "it shows how far a check is, whose start is on record",
     "checkpoint": _NO_EVENT,
