@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from people import sign_in
 from server import Server, Servers, event, events
 from web.shapes import problem
 
@@ -151,6 +152,22 @@ def test_live_stream_ends_with_its_key(server: Server) -> None:
             rest = list(lines)
         assert time.monotonic() - began < 6
         assert "event: problem" in rest
+
+
+@pytest.mark.parametrize("path", ["/v1/feed", "/events/live"])
+def test_live_stream_ends_with_the_switch_of_reading(servers: Servers, path: str) -> None:
+    """Where reading was switched off a stream that was open before would go on showing the log."""
+    server = servers.start()
+    person = sign_in(server)
+    with server.client() as admin:
+        admin.post("/v1/events", json=event())
+        reader = person if path == "/events/live" else server.client(server.key("read"))
+        with reader.stream("GET", path, headers=LIVE, params={"after": -1}) as answer:
+            lines = answer.iter_lines()
+            assert next(line for line in lines if line.startswith("data: "))
+            assert admin.patch("/v1/organization", json={"can_use_audit_logs": False}).status_code == 200
+            problems = [line for line in lines if line.startswith("data: ")]
+        assert json.loads(problems[-1][6:])["rule"] == "audit_logs_off"
 
 
 def test_bound_key_follows_its_workspace_only(server: Server) -> None:
