@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, get_args
 
 from msgspec import Struct
 
@@ -12,59 +12,43 @@ from tallystick.event.model import ActorType
 
 
 class _Named(Struct, frozen=True):
-    id: str
+    id: str  # the one field that is also taken by its place
 
 
-class User(_Named, frozen=True, kw_only=True):
+class _Acting(_Named, frozen=True, kw_only=True):
+    """What everybody who has an identity may have besides it; as it was at the time of the act."""
+
+    name: str | None = None
+    email: str | None = None
+    role: str | None = None
+    workspace_role: str | None = None
+    credential_id: str | None = None
+    on_behalf_of: Actor | None = None
+
+
+class User(_Acting, frozen=True, kw_only=True):
     """A person; name, e-mail and roles are kept as they were at the time of the act."""
 
     TYPE: ClassVar[ActorType] = "user"
 
-    name: str | None = None
-    email: str | None = None
-    role: str | None = None
-    workspace_role: str | None = None
-    credential_id: str | None = None
-    on_behalf_of: Actor | None = None
 
-
-class ApiKey(_Named, frozen=True, kw_only=True):
+class ApiKey(_Acting, frozen=True, kw_only=True):
     """A key that acts by itself; `id` names the key and is never the key."""
 
     TYPE: ClassVar[ActorType] = "api_key"
 
-    name: str | None = None
-    email: str | None = None
-    role: str | None = None
-    workspace_role: str | None = None
-    credential_id: str | None = None
-    on_behalf_of: Actor | None = None
 
-
-class Service(_Named, frozen=True, kw_only=True):
+class Service(_Acting, frozen=True, kw_only=True):
     """A program: a job, a worker, another system."""
 
     TYPE: ClassVar[ActorType] = "service"
 
-    name: str | None = None
-    email: str | None = None
-    role: str | None = None
-    workspace_role: str | None = None
-    credential_id: str | None = None
-    on_behalf_of: Actor | None = None
 
-
-class Agent(_Named, frozen=True, kw_only=True):
+class Agent(_Acting, frozen=True, kw_only=True):
     """An AI agent; `on_behalf_of` is who it works for, `model` and `run_id` go into the event's metadata."""
 
     TYPE: ClassVar[ActorType] = "agent"
 
-    name: str | None = None
-    email: str | None = None
-    role: str | None = None
-    workspace_role: str | None = None
-    credential_id: str | None = None
-    on_behalf_of: Actor | None = None
     model: str | None = None
     run_id: str | None = None
 
@@ -88,6 +72,7 @@ class Anonymous(Struct, frozen=True, kw_only=True):
 
 
 Actor = User | ApiKey | Service | Agent | System | Anonymous
+_BY_TYPE: Final[dict[str, type[Actor]]] = {one.TYPE: one for one in get_args(Actor)}
 
 
 class Target(Struct, frozen=True):
@@ -134,6 +119,27 @@ def actor_part(actor: Actor, on_behalf_of: Actor | None = None) -> dict[str, Any
     if chain:
         part["on_behalf_of"] = chain
     return part
+
+
+def carried_actor(actor: Actor) -> dict[str, Any]:
+    """Return `actor` as plain values, to go with a message to another process; `actor_carried` makes it again."""
+    said: dict[str, Any] = {"type": type(actor).TYPE}
+    for name in actor.__struct_fields__:
+        value = getattr(actor, name)
+        if value is not None:
+            said[name] = carried_actor(value) if name == "on_behalf_of" else value
+    return said
+
+
+def actor_carried(said: dict[str, Any]) -> Actor:
+    """Return the actor that `carried_actor` took apart; raises ValueError for anything else."""
+    kind = _BY_TYPE.get(said.get("type", ""))
+    if kind is None:
+        raise ValueError("this names no kind of actor")
+    fields = {name: said[name] for name in kind.__struct_fields__ if name in said}
+    if "on_behalf_of" in fields:
+        fields["on_behalf_of"] = actor_carried(fields["on_behalf_of"])
+    return kind(**fields)
 
 
 def agent_part(actor: Actor) -> dict[str, str] | None:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from tallystick.client.actors import Actor
+from tallystick.client.actors import Actor, actor_carried, carried_actor
+from tallystick.client.snapshot import plain
 from tallystick.errors import Refused
 
 # What of an event's `context` can be bound by name.
@@ -79,6 +80,43 @@ def bind_actor(actor: Actor) -> None:
 def cleared() -> Bound:
     """Return a context with nothing in it, for work that belongs to nobody in particular."""
     return _NOTHING
+
+
+def carried() -> dict[str, Any] | None:
+    """Return what is bound as plain values, to go with a message to another process; None when nothing is."""
+    now = _bound.get()
+    if now is _NOTHING:
+        return None
+    actor = now.actor() if callable(now.actor) else now.actor
+    said: dict[str, Any] = {
+        "actor": None if actor is None else carried_actor(actor),
+        "on_behalf_of": None if now.on_behalf_of is None else carried_actor(now.on_behalf_of),
+        "workspace": now.workspace,
+        "stream": now.stream,
+        "metadata": plain(now.metadata, _unsaid),
+        "places": plain(now.places, _unsaid),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def bound_carried(said: Any) -> Bound:
+    """Return what `carried` took apart; of what is no such thing, nothing is bound."""
+    if not isinstance(said, dict):
+        return _NOTHING
+    try:
+        actors = {name: actor_carried(said[name]) for name in ("actor", "on_behalf_of") if name in said}
+        places = {name: value for name, value in said.get("places", {}).items() if name in PLACES}
+        return Bound(
+            **actors, workspace=said.get("workspace"), stream=said.get("stream"), metadata=said.get("metadata", {}),
+            places=places,
+        )  # fmt: skip
+    except (ValueError, TypeError, AttributeError):
+        return _NOTHING  # a message of another version or of somebody else: the work is done all the same
+
+
+def _unsaid(secret: Any) -> str:
+    """Stand for a secret, which goes into no message."""
+    return "[secret]"
 
 
 @contextmanager
