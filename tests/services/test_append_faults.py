@@ -330,7 +330,7 @@ async def test_database_smaller_than_signed(log: LogUnderTest, tmp_path: Path) -
     state = ahead.state(origin)
     assert state is not None
     ahead.confirm(origin, state._replace(size=5, root=b"\1" * 32), follows=state)
-    with pytest.raises(Misconfigured, match="acknowledge-fork"):
+    with pytest.raises(Misconfigured, match="Restore a newer backup"):
         await log.new_appender().start()
     await log.check(3)
 

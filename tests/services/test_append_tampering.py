@@ -89,7 +89,7 @@ async def test_rolled_back_log_is_noticed(log: LogUnderTest, database: Database)
     await edit(database, "DELETE FROM audit_logs WHERE position >= 260")
     await edit(database, "DELETE FROM idempotency WHERE position >= 260")
     await edit(database, "DELETE FROM log_tiles WHERE index >= 1")
-    with pytest.raises(Tampered, match="acknowledge-fork"):
+    with pytest.raises(Tampered, match="Restore a newer backup"):
         await log.new_appender().append(LOG, events(1), source="test")
     with pytest.raises(Tampered):
         await log.appender.append(LOG, events(1), source="test")

@@ -222,8 +222,8 @@ def explain(origin: str, signed: Mark, size: int) -> str:
     """Return the sentence for a database that does not hold what was signed."""
     return (
         f"The log {origin} was signed and acknowledged at {signed.size} events, but the database holds another "
-        f"history, of {size}. Nothing was signed. If the database was restored from a backup on purpose, run "
-        "'tallystick restore --acknowledge-fork', which records the break; otherwise restore a newer backup."
+        f"history, of {size}. Nothing was signed. Restore a newer backup of the database. A backup that "
+        "'tallystick backup' made brings the signer's memory of its own time along: restore it into a folder of its own."
     )
 
 
