@@ -185,8 +185,11 @@ class Witnessing:
         at = datetime.fromtimestamp(seconds, UTC)
         async with transaction(self._writer) as connection:
             await stored_log.keep_checkpoint(connection, head.size, head.note, head.note_at)
-            next_at = self._now() + timedelta(seconds=ROUND_SECONDS / 2)
-            await stored.succeeded(connection, witness.key.name, head.size, at, line, next_at)
+            came_at = self._now()
+            await stored.succeeded(
+                connection, witness.key.name, head.size, line,
+                at=at, came_at=came_at, next_at=came_at + timedelta(seconds=ROUND_SECONDS / 2),
+            )  # fmt: skip
 
     async def _head(self) -> stored_log.InstanceHead | None:
         async with transaction(self._reader, reading=True, organization=EVERY) as connection:
@@ -211,6 +214,13 @@ class Witnessing:
             raise Tampered(f"the checkpoint of {found.size} entries was cosigned, but is not kept any more")
         return await self._cosigned(found.size, kept.note)
 
+    async def to_publish(self) -> str:
+        """Return the checkpoint to give away: the newest with a quorum where the policy demands one, else the newest."""
+        if self._policy.quorum != NONE:
+            with suppress(NotFound):
+                return await self.witnessed()
+        return await self.newest()
+
     async def _cosigned(self, size: int, note: str) -> str:
         async with transaction(self._reader, reading=True) as connection:
             return with_lines(note, await stored.cosignature_lines(connection, size))
@@ -231,9 +241,8 @@ class Witnessing:
         Under the newest checkpoint with a quorum where the policy demands one and there is one that has the organization,
         else under the newest. Raises NotFound when no checkpoint of the organization is in the instance log yet.
         """
-        if self._policy.quorum != NONE:
-            with suppress(NotFound):
-                return await self._log.anchor(organization_id, size=size, checkpoint=await self.witnessed())
+        with suppress(NotFound):
+            return await self._log.anchor(organization_id, size=size, checkpoint=await self.to_publish())
         return await self._log.anchor(organization_id, size=size, checkpoint=await self.newest())
 
     async def standing(self) -> QuorumStanding:
@@ -268,7 +277,9 @@ class Witnessing:
     async def run(self, round_seconds: float = ROUND_SECONDS) -> None:
         """Ask round by round until cancelled."""
         while self.asked:
-            with suppress(AuditError):  # the database is away, which readiness says; the next round asks again
+            with suppress(
+                AuditError
+            ):  # the database is away, which readiness says; the next round asks again
                 await self.round()
             await asyncio.sleep(round_seconds)
 

@@ -61,7 +61,7 @@ CREATE TABLE cosignatures (
 CREATE TABLE witnesses (
     name          text        PRIMARY KEY,
     cosigned_size bigint      NOT NULL DEFAULT -1,      -- -1 = never
-    cosigned_at   timestamptz NOT NULL DEFAULT 'epoch',
+    cosigned_at   timestamptz NOT NULL DEFAULT 'epoch',  -- by our clock
     said_size     bigint      NOT NULL DEFAULT 0,       -- where the witness says that it stands
     failures      integer     NOT NULL DEFAULT 0,       -- in a row
     failure       text        NOT NULL DEFAULT '',

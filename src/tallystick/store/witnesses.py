@@ -72,11 +72,18 @@ async def wait(pool: Pool, name: str, until: datetime) -> None:
 
 
 async def succeeded(
-    connection: Connection, name: str, size: int, at: datetime, line: str, next_at: datetime
+    connection: Connection,
+    name: str,
+    size: int,
+    line: str,
+    *,
+    at: datetime,
+    came_at: datetime,
+    next_at: datetime,
 ) -> None:
-    """Keep a witness's cosignature of a size."""
+    """Keep a witness's cosignature of a size: `at` is the witness's time, `came_at` ours."""
     await connection.execute(_SQL["keep_cosignature"], size, name, line, at)
-    await connection.execute(_SQL["succeeded"], name, size, at, next_at)
+    await connection.execute(_SQL["succeeded"], name, size, came_at, next_at)
 
 
 async def failed(

@@ -14,7 +14,7 @@ from tallystick.merkle.checkpoint import PinnedKey, parse_checkpoint
 from tallystick.merkle.keys import VerifierKey
 from tallystick.merkle.note import Verifier, parse_note
 from tallystick.merkle.tlog_proof import HEADER, parse_tlog_proof
-from tallystick.verify.known import Kept
+from tallystick.verify.known import Kept, is_bare
 from tallystick.verify.log import LogCheck
 from tallystick.verify.report import Report
 from tallystick.verify.stored import VerbOf
@@ -82,6 +82,8 @@ def keys_for(organization_id: UUID, keys: Keys) -> Keys:
 def is_of(kept: Kept, organization_id: UUID) -> bool:
     """Tell whether a kept text says that it is of this organization's log."""
     with suppress(AuditError):
+        if is_bare(kept.text):
+            return parse_checkpoint(kept.text).origin.endswith(f"/o/{organization_id}")
         note = parse_tlog_proof(kept.text).checkpoint if kept.text.startswith(HEADER) else kept.text
         return parse_checkpoint(parse_note(note).text).origin.endswith(f"/o/{organization_id}")
     return False

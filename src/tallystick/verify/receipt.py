@@ -108,5 +108,6 @@ def _compare(checkpoint: Checkpoint, trusted: Trust, kept: Sequence[Kept], repor
                 "forked", one.label, f"two different histories of {checkpoint.size} events were signed"
             )
         else:
+            report.continued.append(one.label)
             report.proven.append(f"{one.label}: the same history of {checkpoint.size} events")
     note_trust(trusted, report, known)

@@ -26,7 +26,8 @@ class Report(Struct, kw_only=True):
     """The result of verifying one subject.
 
     `violated` lists at most 100 findings, `violations` counts all. `unchecked` is empty, or the reason why
-    the subject could not be checked to its end. `facts` are figures about the subject, for display.
+    the subject could not be checked to its end. `facts` are figures about the subject, for display. `continued` are
+    the labels of those kept texts whose state the subject was shown to continue.
     """
 
     subject: str
@@ -36,6 +37,7 @@ class Report(Struct, kw_only=True):
     violated: list[Finding] = field(default_factory=list)
     violations: int = 0
     unchecked: str = ""
+    continued: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
@@ -64,6 +66,7 @@ class Report(Struct, kw_only=True):
             Finding(one.kind, f"{other.subject}, {one.where}", one.message) for one in other.violated[:room]
         ]
         self.violations += other.violations
+        self.continued += other.continued
         self.unchecked = self.unchecked or (other.unchecked and f"{other.subject}: {other.unchecked}")
 
 

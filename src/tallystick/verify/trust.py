@@ -9,10 +9,17 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from tallystick.errors import Refused, Tampered
-from tallystick.merkle.checkpoint import Checkpoint, PinnedKey, SignedCheckpoint, open_checkpoint
+from tallystick.merkle.checkpoint import (
+    Checkpoint,
+    PinnedKey,
+    SignedCheckpoint,
+    open_checkpoint,
+    parse_checkpoint,
+)
 from tallystick.merkle.cosignature import split_cosignature
-from tallystick.merkle.keys import COSIGNATURE, VerifierKey
-from tallystick.merkle.note import Verifier
+from tallystick.merkle.keys import COSIGNATURE, ED25519, VerifierKey
+from tallystick.merkle.note import Verifier, parse_note
+from tallystick.merkle.tree import SIZE_MAX
 
 Keys = Sequence[Verifier | PinnedKey]
 
@@ -58,16 +65,37 @@ def _apart(keys: Keys) -> tuple[Keys, tuple[VerifierKey, ...]]:
     return tuple(key for key in keys if key not in clocks), clocks
 
 
+def instance_of(origin: str) -> str:
+    """Return the instance a log belongs to: the part before `/o/<organization id>`, or all of it for its own log."""
+    return origin.rpartition("/o/")[0] or origin
+
+
+def keys_for_origin(keys: Keys, origin: str) -> Keys:
+    """Return `keys`, and those named after the instance of `origin` once more under its name: they sign all its logs.
+
+    A key named after an organization's log counts for that log alone, so that no log can stand in for another.
+    """
+    found: list[Verifier | PinnedKey] = list(keys)
+    instance = instance_of(origin)
+    for key in keys:
+        if isinstance(key, VerifierKey) and key.key_type == ED25519 and key.name == instance != origin:
+            renamed = cast(Verifier, VerifierKey(origin, key.public_key))
+            if renamed not in found:
+                found.append(renamed)
+        elif isinstance(key, PinnedKey) and key.size_max == SIZE_MAX:
+            found += [one for one in keys_for_origin((key.verifier,), origin) if one is not key.verifier]
+    return tuple(found)
+
+
 def open_signed(note: str, trusted: Trust, *, origin: str | None = None) -> Signed:
     """Open a checkpoint, every signature of a trusted key checked.
 
     Raises what `open_checkpoint` raises, and Tampered when the clock of this log's instance is trusted and did not
     sign: somebody took the time away.
     """
-    signed = open_checkpoint(
-        note, trusted.logs, origin=origin, witnesses=cast(Sequence[Verifier], trusted.clocks)
-    )
-    instance = signed.checkpoint.origin.rpartition("/o/")[0]
+    logs = keys_for_origin(trusted.logs, parse_checkpoint(parse_note(note).text).origin)
+    signed = open_checkpoint(note, logs, origin=origin, witnesses=cast(Sequence[Verifier], trusted.clocks))
+    instance = instance_of(signed.checkpoint.origin)
     by = frozenset((one.name, one.key_id) for one in (*signed.signed_by, *signed.cosigned_by))
     for clock in trusted.clocks:
         if clock.name == f"{instance}/clock" and (clock.name, clock.key_id) not in by:

@@ -13,7 +13,7 @@ SELECT name, cosigned_size, cosigned_at, said_size, failures, failure, alarm, ne
 UPDATE witnesses SET next_at = $2 WHERE name = $1
 
 -- succeeded --
--- A witness cosigned a size at its own time $3.
+-- A witness cosigned a size; its answer came at $3.
 UPDATE witnesses SET cosigned_size = $2, cosigned_at = $3, said_size = $2, failures = 0, failure = '', alarm = false,
     next_at = $4 WHERE name = $1
 
