@@ -33,7 +33,10 @@ from tallystick.client.web_act import (
 )
 from tallystick.errors import Misconfigured
 
-_KNOWN = frozenset({"audit", "auto", "trusted_proxies", "resolve_actor", "skip"})
+_KNOWN = frozenset(
+    {"audit", "auto", "trusted_proxies", "resolve_actor", "skip", "admin_log", "require_actor"}
+)
+_OF_MODELS = ("admin_log", "require_actor")
 
 
 def audit_event() -> Draft:
@@ -69,6 +72,8 @@ def configured() -> tuple[Audit, WebSettings]:
     for name in ("audit", "resolve_actor", "skip"):
         if isinstance(given.get(name), str):
             given[name] = import_string(given[name])
+    for name in _OF_MODELS:  # project.py reads these
+        given.pop(name, None)
     audit = given.pop("audit", None) or Audit()
     return audit, WebSettings(**{"resolve_actor": signed_in_user, **given})
 
