@@ -25,6 +25,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.stored: dict[str, dict[str, Any]] = {}
+        self.beats: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[tuple[float, list[dict[str, Any]]]] = []
         self.script: Callable[[list[dict[str, Any]]], Answer | None] = lambda events: None
         self.url = ""
@@ -71,6 +72,12 @@ def fake_server(port: int = 0) -> Iterator[Fake]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            fake.beats.append((self.path, json.loads(body)))
+            self.send_response_only(204)
+            self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -56,7 +56,8 @@ def test_status_drain_and_dead_letters(make_audit: MakeAudit, fake: Fake, tmp_pa
     assert "1 given up" in spool("dead-letters", "--discard", "all", folder=folder).stdout
     fake.script = lambda events: None
     spool("drain", folder=folder, **server)
-    assert [event["action"] for event in fake.stored.values()] == ["a.good", "a.good", "audit.gap"]
+    actions = [event["action"] for event in fake.stored.values()]
+    assert actions == ["a.good", "a.good", "audit.dead_letter", "audit.dead_letter", "audit.gap"]
 
 
 def test_a_spool_of_another_key_is_sent_only_when_named(

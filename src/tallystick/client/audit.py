@@ -12,7 +12,7 @@ from tallystick.client.act import Act, Draft, audited_call
 from tallystick.client.actors import Actor, Target
 from tallystick.client.delivery import Stats, delivery, forget
 from tallystick.client.recording import Fields, Receipt, Recording
-from tallystick.client.settings import SPOOL_BYTES_MAX, Profile, WhenFull, settings
+from tallystick.client.settings import HEARTBEAT_SECONDS, SPOOL_BYTES_MAX, Profile, WhenFull, settings
 from tallystick.client.transport import Committed
 
 WAIT_SECONDS: Final = 30.0
@@ -36,6 +36,8 @@ class _Base:
         linger_seconds: float = 1.0,
         exit_seconds: float | None = None,
         redaction_key: bytes | str | None = None,
+        producer: str | None = None,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         """Choose a server and a spool; what is not given comes from the environment (`TALLYSTICK_…`).
 
@@ -51,13 +53,16 @@ class _Base:
             linger_seconds: how long a small batch waits for company.
             exit_seconds: how long the end of the process may wait for the sender.
             redaction_key: keys the fingerprints of secrets; 16 bytes or more.
+            producer: the name under which events are numbered, so that the server can tell what is missing.
+            heartbeat_seconds: how often the server is told how far the numbers go; it reports silence. 0 = never.
 
         Raises Misconfigured for a setting that cannot be. Never fails because no server answers.
         """
         chosen = settings(
             url=url, api_key=api_key, spool=spool, profile=profile, spool_bytes_max=spool_bytes_max,
             when_full=when_full, block_seconds=block_seconds, linger_seconds=linger_seconds,
-            exit_seconds=exit_seconds, redaction_key=redaction_key,
+            exit_seconds=exit_seconds, redaction_key=redaction_key, producer=producer,
+            heartbeat_seconds=heartbeat_seconds,
         )  # fmt: skip
         self.recording = Recording(chosen, delivery(chosen))
 

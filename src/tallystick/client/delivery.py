@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tallystick")
 
 GAP_ACTION: Final = "audit.gap"
+# What tells of events that are not lost, though their numbers will not come.
+_ACTIONS: Final = {"refused": "audit.dead_letter", "repeated": "audit.repeated"}
 _SYNCHRONOUS: Final[dict[str, Synchronous]] = {"durable": "FULL", "fast": "NORMAL", "memory": "OFF"}
 _FLUSH_LOOK_SECONDS: Final = 0.01
 _CONFIRM_PAUSE_SECONDS: Final = 0.25
@@ -82,14 +84,15 @@ class Delivery:
             None if settings.url is None else self._connect,
             gap_event=gap_event_of(recorder),
             linger_seconds=settings.linger_seconds,
+            heartbeat_seconds=settings.heartbeat_seconds,
         )
         if settings.url is None:
             log.warning(
                 "tallystick: no server is set (TALLYSTICK_URL); events are kept in %s until there is one",
                 path or "memory",
             )
-        if path is None or self.spool.waits():
-            self.sender.notice()  # what an earlier process left behind
+        if path is None or self.spool.waits() or self.spool.standing().last:
+            self.sender.notice()  # of what an earlier process left behind, if only that it lives
 
     def put(self, id: str, raw: bytes) -> bool:
         """Keep an event; True once it is as safe as the profile promises."""
@@ -136,7 +139,7 @@ class Delivery:
         while True:
             outcome = self._send_one(id, raw)
             if isinstance(outcome, Committed):
-                self.spool.settle_id(id, duplicate=outcome.duplicate)
+                self.spool.settle_id(id, duplicate=outcome.duplicate, repeated=outcome.renumbered)
                 return outcome
             pause = max(outcome.after_seconds, _CONFIRM_PAUSE_SECONDS)
             if time.monotonic() + pause >= deadline:
@@ -147,7 +150,7 @@ class Delivery:
         if self._transport is None:
             self._transport = self._connect()
         try:
-            return self._transport.send_one(id, raw)
+            return self._transport.send_one(id, self.spool.stamped(id, raw))
         except ServerRejected as error:
             self.spool.settle_id(id, dead=(error.rule, str(error)))
             raise
@@ -222,6 +225,8 @@ class Delivery:
                 block_seconds=chosen.block_seconds,
                 now_ms=unix_ms,
                 new_id=self._recorder.new_id,
+                producer=chosen.producer,
+                producer_default=chosen.producer_default,
             )
 
         if self.settings.path is None:
@@ -242,16 +247,18 @@ class Delivery:
 
 
 def gap_event_of(recorder: Recorder) -> Callable[[Gap], bytes]:
-    """Return what makes the event that tells of lost ones."""
+    """Return what makes the event that tells of those that will not come; their numbers are added when it is sent."""
 
     def make(gap: Gap) -> bytes:
         told = {
-            "reason": gap.reason, "lost": gap.lost or "unknown",
+            "reason": gap.reason, "events" if gap.reason in _ACTIONS else "lost": gap.lost or "unknown",
             "from": _instant(gap.first_at_ms), "to": _instant(gap.last_at_ms),
         }  # fmt: skip
         actor = System(name="tallystick-sdk")
+        action = _ACTIONS.get(gap.reason, GAP_ACTION)
+        outcome = "success" if gap.reason == "repeated" else "failure"
         return recorder.event(
-            GAP_ACTION, id=gap.id, actor=actor, outcome="failure", metadata=told, bound=cleared()
+            action, id=gap.id, actor=actor, outcome=outcome, metadata=told, bound=cleared()
         )[1]
 
     return make

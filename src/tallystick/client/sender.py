@@ -24,6 +24,9 @@ BACK_OFF_SECONDS_MIN: Final = 0.5
 BACK_OFF_SECONDS_MAX: Final = 60.0
 _CHECKPOINT_EVERY: Final = 32  # batches
 _LOOK_SECONDS: Final = 0.05
+_FIRST_BEAT_SECONDS: Final = 5.0  # what lives shorter than this is not worth a sign of life
+_BEAT_TIMEOUT_SECONDS: Final = 5.0  # events must not wait for long behind it
+_LAST_BEAT_TIMEOUT_SECONDS: Final = 0.8  # nor the end of the process
 _SETTLE_AT_ONCE: Final = 20  # events deleted in one step where there is hardly room for the deletion
 
 
@@ -35,6 +38,7 @@ class Sender:
         connect: opens the transport; called when there is something to send. None: there is no server to send to.
         gap_event: makes the event that tells of lost ones.
         linger_seconds: how long a small batch waits for company.
+        heartbeat_seconds: how often the server is told how far the numbers go, 0 = never.
         chance: a number between 0 and 1, for jitter.
     """
 
@@ -46,6 +50,7 @@ class Sender:
         *,
         gap_event: Callable[[Gap], bytes],
         linger_seconds: float = 1.0,
+        heartbeat_seconds: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -54,6 +59,9 @@ class Sender:
         self._connect = connect
         self._gap_event = gap_event
         self._linger = linger_seconds
+        self._beat_every = heartbeat_seconds
+        self._beat_at = monotonic() + min(heartbeat_seconds, _FIRST_BEAT_SECONDS)
+        self._has_beaten = False
         self._monotonic = monotonic
         self._chance = chance
         self._transport: Transport | None = None
@@ -101,6 +109,7 @@ class Sender:
         self._start_lock = threading.Lock()
         self._stopping = False
         self._answered.clear()
+        self._has_beaten = False
         self._lease.after_fork_in_child()
 
     def _start(self) -> None:
@@ -123,10 +132,31 @@ class Sender:
                 pause = self._back_off(Later("an error of the SDK's own"))
             if pause > 0:
                 self._rest(pause)
+        if self._has_beaten and self._transport is not None and not self._failures:
+            # Who goes says so: from now on nobody expects a sign of life.
+            self._transport.beat(self._spool.standing(), 0.0, timeout_seconds=_LAST_BEAT_TIMEOUT_SECONDS)
         self._lease.release()
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+    def _beat_if_due(self) -> None:
+        """Tell the server how far the numbers go, so that it can tell what is missing at the end of them, and silence."""
+        if (
+            not self._beat_every
+            or self._failures
+            or self._connect is None
+            or self._monotonic() < self._beat_at
+        ):
+            return
+        self._beat_at = self._monotonic() + self._beat_every
+        standing = self._spool.standing()
+        if not standing.last:
+            return
+        if self._transport is None:
+            self._transport = self._connect()
+        if self._transport.beat(standing, self._beat_every, timeout_seconds=_BEAT_TIMEOUT_SECONDS):
+            self._has_beaten = True
 
     def _rest(self, seconds: float) -> None:
         """Wait; recording ends an idle wait but not a back-off, hurry and stop end both."""
@@ -143,6 +173,7 @@ class Sender:
         if self._connect is None or not self._lease.held():
             self._spool.commit_pending()
             return POLL_SECONDS
+        self._beat_if_due()
         if not self._spool.waits():
             return POLL_SECONDS
         if not hurry and not self._failures:
@@ -185,7 +216,9 @@ class Sender:
                 "tallystick spool dead-letters", row.id, rule, message,
             )  # fmt: skip
         try:
-            self._spool.settle(outcome.done, outcome.dead, duplicates=outcome.duplicates)
+            self._spool.settle(
+                outcome.done, outcome.dead, duplicates=outcome.duplicates, repeated=outcome.renumbered
+            )
         except sqlite3.Error:
             # The server has them, only our disk does not know: remember, and do not send them again. To delete
             # needs room too; once all that waits is sent, it is tried in small steps.

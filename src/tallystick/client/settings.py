@@ -5,6 +5,7 @@
 | `TALLYSTICK_URL` | address of the server |
 | `TALLYSTICK_API_KEY` | a key that may write |
 | `TALLYSTICK_SPOOL` | folder of the spool files; by default `~/.local/state/tallystick/spool` |
+| `TALLYSTICK_PRODUCER` | the name under which events are numbered; by default made from machine and spool |
 | `TALLYSTICK_PROFILE` | `durable` (default), `fast` or `memory` |
 | `TALLYSTICK_REDACTION_KEY` | what fingerprints of secrets are keyed with; by default made from the API key |
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
@@ -21,6 +24,7 @@ from typing import Final, Literal, cast, get_args
 from msgspec import Struct
 
 from tallystick.errors import Misconfigured
+from tallystick.event.limits import DEVELOPER, PRODUCER_PATTERN
 from tallystick.event.redact import Redaction
 
 Profile = Literal["durable", "fast", "memory"]
@@ -28,6 +32,10 @@ WhenFull = Literal["block", "raise", "drop_oldest"]
 
 SPOOL_BYTES_MAX: Final = 1024 * 1024 * 1024
 SPOOL_BYTES_MIN: Final = 256 * 1024
+HEARTBEAT_SECONDS: Final = 60.0
+HEARTBEAT_SECONDS_MIN: Final = 1.0
+HEARTBEAT_SECONDS_MAX: Final = 86_400.0
+PRODUCER_MAX: Final = DEVELOPER["producer.id"]
 _DESTINATION_CHARACTERS: Final = 12
 
 
@@ -44,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     linger_seconds: float
     exit_seconds: float
     redaction_key: bytes
+    producer: str | None = None
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
 
     @property
     def destination(self) -> str:
@@ -58,6 +68,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     def path(self) -> Path | None:
         """The spool file, None in memory."""
         return None if self.folder is None else self.folder / f"{self.destination}.spool"
+
+    @property
+    def producer_default(self) -> str:
+        """The producer's name where none is chosen: the same for the same spool on the same machine, telling neither.
+
+        In memory it is that of the program, so that each of its processes is an epoch of one producer.
+        """
+        place = str(self.path) if self.path is not None else f"{sys.argv[0]}\0{self.destination}"
+        words = f"{os.uname().nodename}\0{place}".encode()
+        return "p-" + hashlib.sha256(b"tallystick/producer/1\0" + words).hexdigest()[:_DESTINATION_CHARACTERS]
 
     @property
     def redaction(self) -> Redaction:
@@ -77,6 +97,8 @@ def settings(
     linger_seconds: float = 1.0,
     exit_seconds: float | None = None,
     redaction_key: bytes | str | None = None,
+    producer: str | None = None,
+    heartbeat_seconds: float = HEARTBEAT_SECONDS,
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Return the settings; Misconfigured names the one that is wrong and what to write instead."""
@@ -91,6 +113,17 @@ def settings(
         raise Misconfigured(f"spool_bytes_max is {spool_bytes_max}; it must be at least {SPOOL_BYTES_MIN}")
     if url is not None and not url.startswith(("http://", "https://")):
         raise Misconfigured(f"TALLYSTICK_URL is {url!r}; it must begin with http:// or https://")
+    name = producer or environment.get("TALLYSTICK_PRODUCER") or None
+    if name is not None and (len(name) > PRODUCER_MAX or not re.fullmatch(PRODUCER_PATTERN, name)):
+        raise Misconfigured(
+            f"TALLYSTICK_PRODUCER is {name!r}; it may have {PRODUCER_MAX} letters, digits and . _ : -, beginning with a "
+            "letter or digit"
+        )
+    if heartbeat_seconds and not HEARTBEAT_SECONDS_MIN <= heartbeat_seconds <= HEARTBEAT_SECONDS_MAX:
+        raise Misconfigured(
+            f"heartbeat_seconds is {heartbeat_seconds}; it may be {HEARTBEAT_SECONDS_MIN:.0f} to {HEARTBEAT_SECONDS_MAX:.0f}, or 0 "
+            "for none"
+        )
     key = redaction_key or environment.get("TALLYSTICK_REDACTION_KEY") or None
     return Settings(
         url=url.rstrip("/") if url else None,
@@ -104,6 +137,8 @@ def settings(
         # What is on disk waits for the next start; what is in memory has only this one chance.
         exit_seconds=exit_seconds if exit_seconds is not None else 30.0 if chosen == "memory" else 2.0,
         redaction_key=_redaction_key(key, api_key),
+        producer=name,
+        heartbeat_seconds=heartbeat_seconds,
     )
 
 

@@ -1,5 +1,7 @@
 """The spool: events on this machine's disk before anybody is told that they were recorded.
 
+The transaction that keeps an event gives it its number, so that numbers are dense for what was kept, whichever process
+kept it (spool_numbers.py).
 Shared safely by threads and processes. Threads that record at the same moment share one commit, hence one
 fsync: whoever gets the lock writes for all that wait.
 """
@@ -18,8 +20,12 @@ from msgspec import Struct
 
 from tallystick.client.settings import WhenFull
 from tallystick.client.spool_file import DiskFull, SpoolFile, Synchronous, Unusable
+from tallystick.client.spool_gaps import NOTHING_LOST, Gap, bury, count, tell
+from tallystick.client.spool_numbers import Naming, Standing, gather, numberings, standing
 from tallystick.errors import SpoolFull
+from tallystick.event.numbering import Range
 
+EPOCH_CHARACTERS: Final = 12  # of a UUID, its random end
 _POLL_SECONDS: Final = 0.05  # between two looks for room
 _LOOK_FOR_ROOM_SECONDS: Final = 1.0
 _DROP_AT_ONCE: Final = 64  # oldest events given up together: one at a time frees no page
@@ -29,21 +35,11 @@ _FAILURES: Final = (sqlite3.Error, Unusable)
 
 
 class Row(Struct, frozen=True):
-    """One event that waits."""
+    """One event that waits, with its number in it."""
 
     seq: int
     id: str
     event: bytes
-
-
-class Gap(Struct, frozen=True):
-    """Events that were lost for one reason; `lost` 0 says that nobody knows how many."""
-
-    id: str
-    reason: str
-    lost: int
-    first_at_ms: int
-    last_at_ms: int
 
 
 class Ticket:
@@ -67,6 +63,7 @@ class Spool:
         synchronous: SQLite's word: FULL survives a power cut, NORMAL the death of the process.
         bytes_max: size of the file at most.
         when_full: block (at most `block_seconds`, then SpoolFull), raise, or drop_oldest.
+        producer: the name under which events are numbered; None: what the file says, `producer_default` in a new one.
         now_ms: the clock, in milliseconds. new_id: makes the id of an event about lost events.
     """
 
@@ -80,10 +77,18 @@ class Spool:
         block_seconds: float = 30.0,
         now_ms: Callable[[], int],
         new_id: Callable[[], str],
+        producer: str | None = None,
+        producer_default: str = "spool",
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.file = SpoolFile(path, synchronous=synchronous, bytes_max=bytes_max, now_ms=now_ms)
+        self.file = SpoolFile(
+            path,
+            synchronous=synchronous,
+            bytes_max=bytes_max,
+            now_ms=now_ms,
+            naming=Naming(producer, producer_default, lambda: new_id()[-EPOCH_CHARACTERS:] or "1"),
+        )
         self._when_full: WhenFull = when_full
         self._block_seconds = block_seconds
         self._now_ms = now_ms
@@ -248,16 +253,18 @@ class Spool:
     def _drop_oldest(self) -> int:
         with self.file.in_reserve(), self.file.transaction() as connection:
             oldest = connection.execute(
-                "SELECT seq, lost FROM waiting WHERE (lost IS NULL OR lost > 0) AND seq > coalesce("
+                "SELECT seq, lost, unsent FROM waiting WHERE (lost IS NULL OR lost > 0) AND seq > coalesce("
                 "(SELECT value FROM counter WHERE name = 'in_flight'), 0) ORDER BY seq LIMIT ?",
                 (_DROP_AT_ONCE,),
             ).fetchall()
             dropped = len(oldest)
             if dropped:
-                connection.executemany("DELETE FROM waiting WHERE seq = ?", [(seq,) for seq, _ in oldest])
+                connection.executemany("DELETE FROM waiting WHERE seq = ?", [(row[0],) for row in oldest])
                 # With an event that tells of lost ones goes what it tells: that many are lost untold again.
-                events = sum(lost is None for _, lost in oldest)
-                self.count_lost(connection, "spool_full", events, told=sum(lost or 0 for _, lost in oldest))
+                events = sum(lost is None for _, lost, _ in oldest)
+                told = sum(lost or 0 for _, lost, _ in oldest)
+                numbers = gather(connection, [(seq, unsent) for seq, _, unsent in oldest])
+                self.count_lost(connection, "spool_full", events, told=told, numbers=numbers)
             return dropped
 
     def lose(self, reason: str, number: int) -> None:
@@ -284,21 +291,21 @@ class Spool:
             return False
         return True
 
-    def count_lost(self, connection: sqlite3.Connection, reason: str, number: int, *, told: int = 0) -> None:
+    def count_lost(
+        self,
+        connection: sqlite3.Connection,
+        reason: str,
+        number: int,
+        *,
+        told: int = 0,
+        numbers: Sequence[Range] = (),
+    ) -> None:
         """Add to the count of lost events within a transaction of the caller's.
 
-        `told` were counted before, in an event that is gone too; they are to be told of again.
+        `told` were counted before, in an event that is gone too; they are to be told of again. `numbers` are those
+        that the events had.
         """
-        now = self._now_ms()
-        untold = number + told
-        known = connection.execute(
-            "UPDATE gap SET lost = lost + ?, last_at = ? WHERE reason = ? AND (lost > 0) = (? > 0)",
-            (untold, now, reason, untold),
-        ).rowcount
-        if not known:
-            connection.execute(
-                "INSERT INTO gap VALUES (?, ?, ?, ?, ?)", (self._new_id(), reason, untold, now, now)
-            )
+        tell(connection, reason, number + told, numbers, self._now_ms(), self._new_id)
         count(connection, "lost", number)
 
     def record_gaps(self, make: Callable[[Gap], bytes]) -> int:
@@ -310,13 +317,14 @@ class Spool:
             if self.unsaved_losses:
                 self._save_losses()
             rows = self.file.connection.execute(
-                "SELECT id, reason, lost, first_at, last_at FROM gap"
+                "SELECT id, reason, lost, first_at, last_at, unsent FROM gap ORDER BY rowid"
             ).fetchall()
-            for gap in (Gap(*row) for row in rows):
+            for gap, unsent in [(Gap(*row[:5]), row[5]) for row in rows]:
                 with self.file.in_reserve(), self.file.transaction() as connection:
+                    told = gap.lost if gap.reason not in NOTHING_LOST else 0
                     connection.execute(
-                        "INSERT INTO waiting (id, at, event, lost) VALUES (?, ?, ?, ?)",
-                        (gap.id, self._now_ms(), make(gap), gap.lost),
+                        "INSERT INTO waiting (id, at, event, lost, unsent) VALUES (?, ?, ?, ?, ?)",
+                        (gap.id, self._now_ms(), make(gap), told, unsent),
                     )
                     connection.execute("DELETE FROM gap WHERE id = ?", (gap.id,))
             return len(rows)
@@ -345,16 +353,18 @@ class Spool:
         answered = frozenset(without)
         self.commit_pending()
         with self.lock:
-            sql = "SELECT seq, id, event FROM waiting ORDER BY seq LIMIT ?"
+            connection = self.file.connection
+            stamp = numberings(connection)
+            sql = "SELECT seq, id, event, unsent FROM waiting ORDER BY seq LIMIT ?"
             rows: list[Row] = []
             size = 0
-            for seq, id, event in self.file.connection.execute(sql, (rows_max + len(answered),)).fetchall():
+            for seq, id, event, unsent in connection.execute(sql, (rows_max + len(answered),)).fetchall():
                 if id in answered:
                     continue
                 size += len(event)
                 if rows and (size > bytes_max or len(rows) == rows_max):
                     break
-                rows.append(Row(seq, id, event))
+                rows.append(Row(seq, id, stamp.on(event, seq, unsent)))
             if rows:
                 self._mark_in_flight(rows[-1].seq)
             return rows
@@ -368,10 +378,16 @@ class Spool:
             pass  # nothing can be dropped either while nothing can be written
 
     def settle(
-        self, done: Sequence[Row], dead: Sequence[tuple[Row, str, str]] = (), *, duplicates: int = 0
+        self,
+        done: Sequence[Row],
+        dead: Sequence[tuple[Row, str, str]] = (),
+        *,
+        duplicates: int = 0,
+        repeated: Sequence[Row] = (),
     ) -> None:
         """Delete what the server has committed; put aside, with rule and message, what it will never take.
 
+        `repeated` are those of `done` that are in the log under another number: theirs is used for nothing.
         Not synced to disk: after a power cut these events are sent again, and the server knows their ids.
         """
         with (
@@ -382,19 +398,38 @@ class Spool:
         ):
             delete = "DELETE FROM waiting WHERE seq = ? AND id = ?"
             sent = connection.executemany(delete, [(row.seq, row.id) for row in done]).rowcount
-            connection.executemany(delete, [(row.seq, row.id) for row, _, _ in dead])
             now = self._now_ms()
-            connection.executemany(
-                "INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?, ?)",
-                [(row.id, now, rule, message, row.event) for row, rule, message in dead],
-            )
+            bury(connection, dead, now, self._new_id)
+            connection.executemany(delete, [(row.seq, row.id) for row, _, _ in dead])
+            if repeated:
+                numbers = gather(connection, [(row.seq, None) for row in repeated])
+                tell(connection, "repeated", len(repeated), numbers, now, self._new_id)
             count(
                 connection, "sent", max(sent, 0)
             )  # of a row that another call has settled, nothing is counted
             count(connection, "duplicates", duplicates)
             _set(connection, "in_flight", 0)
 
-    def settle_id(self, id: str, *, duplicate: bool = False, dead: tuple[str, str] | None = None) -> None:
+    def stamped(self, id: str, raw: bytes) -> bytes:
+        """Return the event `raw` with the number it waits under; as it is when it does not wait any more."""
+        with self.lock:
+            newest = "SELECT seq, event, unsent FROM waiting WHERE id = ? ORDER BY seq DESC LIMIT 1"
+            row = self.file.connection.execute(newest, (id,)).fetchone()
+            return raw if row is None else numberings(self.file.connection).on(row[1], row[0], row[2])
+
+    def standing(self) -> Standing:
+        """Return who numbers here, the last number given out, and the first one that still waits."""
+        with self.lock:
+            return standing(self.file.connection)
+
+    def settle_id(
+        self,
+        id: str,
+        *,
+        duplicate: bool = False,
+        dead: tuple[str, str] | None = None,
+        repeated: bool = False,
+    ) -> None:
         """Settle one event known by its id, as `settle` does."""
         with self.lock:
             newest = "SELECT seq, id, event FROM waiting WHERE id = ? ORDER BY seq DESC LIMIT 1"
@@ -402,7 +437,8 @@ class Spool:
             if row is None:
                 return  # the sender was faster
             if dead is None:
-                self.settle([Row(*row)], duplicates=int(duplicate))
+                found = Row(*row)
+                self.settle([found], duplicates=int(duplicate), repeated=[found] if repeated else ())
             else:
                 self.settle([], [(Row(*row), *dead)])
 
@@ -439,12 +475,3 @@ def _is_full(error: Exception) -> bool:
 
 def _set(connection: sqlite3.Connection, name: str, value: int) -> None:
     connection.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (name, value))
-
-
-def count(connection: sqlite3.Connection, name: str, number: int) -> None:
-    """Add `number` to a counter."""
-    if number:
-        connection.execute(
-            "INSERT INTO counter VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, number),
-        )

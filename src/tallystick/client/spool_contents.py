@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tallystick.client.spool import Spool
+from tallystick.client.spool_numbers import gather
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -66,7 +67,11 @@ def revive(spool: Spool, ids: Sequence[str]) -> int:
     marks = [(id,) for id in ids]
     with spool.lock, spool.file.transaction() as connection:
         before = connection.total_changes
-        sql = "INSERT INTO waiting (id, at, event) SELECT id, at, event FROM dead WHERE id = ?"
+        # Under the number it had: nobody else can have got it meanwhile.
+        sql = (
+            "INSERT INTO waiting (seq, id, at, event, lost, unsent) "
+            "SELECT seq, id, at, event, lost, unsent FROM dead WHERE id = ?"
+        )
         connection.executemany(sql, marks)
         revived = connection.total_changes - before
         connection.executemany("DELETE FROM dead WHERE id = ?", marks)
@@ -76,9 +81,8 @@ def revive(spool: Spool, ids: Sequence[str]) -> int:
 def discard(spool: Spool, ids: Sequence[str]) -> int:
     """Give up dead letters for good; they are counted as lost. Returns how many."""
     with spool.lock, spool.file.in_reserve(), spool.file.transaction() as connection:
-        before = connection.total_changes
-        connection.executemany("DELETE FROM dead WHERE id = ?", [(id,) for id in ids])
-        discarded = connection.total_changes - before
-        if discarded:
-            spool.count_lost(connection, "discarded", discarded)
-        return discarded
+        sql = "DELETE FROM dead WHERE id = ? RETURNING seq, unsent"
+        gone = [row for id in ids for row in connection.execute(sql, (id,)).fetchall()]
+        if gone:
+            spool.count_lost(connection, "discarded", len(gone), numbers=gather(connection, gone))
+        return len(gone)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
+from tallystick.client.spool_numbers import Naming, begin_numbering
+
 Synchronous = Literal["FULL", "NORMAL", "OFF"]
 
 PAGE_BYTES: Final = 4096
@@ -37,10 +39,17 @@ class SpoolFile:
         path: the file, None for memory.
         synchronous: SQLite's word: FULL survives a power cut, NORMAL the death of the process.
         bytes_max: size of the file at most; its write-ahead log comes on top, for some megabytes.
+        naming: under which name its events are numbered.
     """
 
     def __init__(
-        self, path: Path | None, *, synchronous: Synchronous, bytes_max: int, now_ms: Callable[[], int]
+        self,
+        path: Path | None,
+        *,
+        synchronous: Synchronous,
+        bytes_max: int,
+        now_ms: Callable[[], int],
+        naming: Naming,
     ) -> None:
         self.path = path
         self.was_damaged = False  # what was there could not be read and was put aside
@@ -48,6 +57,7 @@ class SpoolFile:
         self._synchronous: Synchronous = synchronous if path is not None else "OFF"
         self._pages_max = bytes_max // PAGE_BYTES
         self._now_ms = now_ms
+        self._naming = naming
         self._left_behind: list[sqlite3.Connection] = []
         self._open_one: sqlite3.Connection | None = None
 
@@ -210,6 +220,11 @@ class SpoolFile:
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES_MAX}").fetchone()
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'counter'").fetchone() is None:
                 connection.executescript(_schema())
+            begin_numbering(
+                connection,
+                self._naming,
+                synced=self._synchronous == "FULL" or place == ":memory:",
+            )
             connection.execute(f"PRAGMA max_page_count = {self._pages_max}").fetchone()
         except BaseException:
             connection.close()

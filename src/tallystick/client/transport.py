@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.client.spool import Row
+from tallystick.client.spool_numbers import Standing
 from tallystick.errors import NotConfirmed, ServerRejected, TryLater
 
 _GZIP_FROM_BYTES: Final = 1_024
@@ -30,6 +31,7 @@ class _Error(Struct, frozen=True):
 
 class _Result(Struct, frozen=True):
     status: str
+    renumbered: bool = False
     error: _Error | None = None
 
 
@@ -55,6 +57,7 @@ class Committed(Struct, frozen=True, kw_only=True):
     receipt: str
     durable: bool = True
     duplicate: bool = False
+    renumbered: bool = False  # it is in the log under another number than the one it was sent with
 
 
 class Settled(Struct, frozen=True):
@@ -64,6 +67,7 @@ class Settled(Struct, frozen=True):
     dead: list[tuple[Row, str, str]]
     again: list[Row]
     duplicates: int
+    renumbered: Sequence[Row] = ()  # those of `done` that are in the log under another number
 
 
 class Split(Struct, frozen=True):
@@ -120,7 +124,7 @@ class Transport:
                 made = msgspec.json.decode(answer.content, type=dict[str, Any])
                 return Committed(
                     id=id, position=made["position"], received_at=made["received_at"], receipt=made["receipt"],
-                    duplicate=answer.status_code == 200,
+                    duplicate=answer.status_code == 200, renumbered=bool(made.get("renumbered")),
                 )  # fmt: skip
             except (msgspec.MsgspecError, KeyError):
                 return Later("the answer is not that of a Tallystick server")
@@ -128,6 +132,24 @@ class Transport:
         if problem is None or not _is_final(answer.status_code, problem):
             return _later(answer, problem)
         raise ServerRejected(problem.detail, rule=problem.rule)
+
+    def beat(self, standing: Standing, interval_seconds: float, *, timeout_seconds: float) -> bool:
+        """Tell the server how far the numbers go; True when it has heard. 0 seconds: no sign of life is to be expected."""
+        body = msgspec.json.encode(
+            {
+                "epoch": standing.epoch,
+                "sequence": standing.last,
+                "waiting_from": standing.waiting_from,
+                "interval_seconds": interval_seconds,
+            }
+        )
+        path = f"/v1/producers/{standing.producer}/heartbeat"
+        headers = {"Content-Type": "application/json"}
+        try:
+            answer = self._http.put(path, content=body, headers=headers, timeout=timeout_seconds)
+        except (self._transport_error, OSError):
+            return False
+        return answer.status_code == 204
 
     def _post(self, path: str, body: bytes) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -152,6 +174,7 @@ def _settled(rows: Sequence[Row], body: bytes) -> Settled | Later:
     done: list[Row] = []
     dead: list[tuple[Row, str, str]] = []
     again: list[Row] = []
+    renumbered: list[Row] = []
     duplicates = 0
     for row, result in zip(rows, results, strict=True):
         match result.status:
@@ -160,11 +183,13 @@ def _settled(rows: Sequence[Row], body: bytes) -> Settled | Later:
             case "duplicate":
                 done.append(row)
                 duplicates += 1
+                if result.renumbered:
+                    renumbered.append(row)
             case "rejected" if result.error is not None and not result.error.retry:
                 dead.append((row, result.error.rule, result.error.message))
             case _:  # to be tried again, or a word of a newer server: never taken for stored
                 again.append(row)
-    return Settled(done, dead, again, duplicates)
+    return Settled(done, dead, again, duplicates, renumbered)
 
 
 def _problem(answer: Any) -> _Problem | None:

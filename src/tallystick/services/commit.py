@@ -15,6 +15,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from tallystick.errors import AuditError, Conflict, Misconfigured, Tampered, TryLater, UnknownOutcome
+from tallystick.event.leaf import read_leaf
 from tallystick.event.prepare import Prepared
 from tallystick.event.unseal import same_content
 from tallystick.services.group import (
@@ -307,7 +308,9 @@ def judge_repeat(entry: Entry, stored: store.StoredEvent) -> Stored | Conflict:
         return Stored(stored.id, stored.position, stored.received_at, duplicate=True)
     sent = (entry.prepared, _other_schema_flag(entry.prepared))
     if any(same_content(event, leaf=leaf, opening=opening, seed=seed) for event in sent):
-        return Stored(stored.id, stored.position, stored.received_at, duplicate=True)
+        number = entry.prepared.producer
+        renumbered = number is not None and number != read_leaf(leaf).producer
+        return Stored(stored.id, stored.position, stored.received_at, duplicate=True, renumbered=renumbered)
     return Conflict(
         f"The id {stored.id} was used before, for an event with other content. Nothing was changed. "
         "Give each event an id of its own.",

@@ -44,12 +44,16 @@ Before = Callable[[Connection], Awaitable[None]]
 
 
 class Stored(Struct, frozen=True, gc=False):
-    """An event that is in the log for good: where, since when, and whether it was there before this call."""
+    """An event that is in the log for good: where, since when, and whether it was there before this call.
+
+    `renumbered` says that it was, under another producer's number than the one it was sent with now.
+    """
 
     id: UUID
     position: int
     received_at: datetime
     duplicate: bool = False
+    renumbered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

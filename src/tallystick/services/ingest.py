@@ -36,7 +36,8 @@ _YIELD_EVERY = 64  # events prepared before other tasks get a turn: one or two m
 class Recorded(Struct, frozen=True, kw_only=True):
     """One recorded event: where it is, since when, its receipt, and whether it was there before.
 
-    `quarantined` says that it breaks the registered schema of its action; it is in the log all the same.
+    `quarantined` says that it breaks the registered schema of its action; it is in the log all the same. `renumbered`
+    says of a duplicate that the log has it under another number of its producer.
     """
 
     id: UUID
@@ -45,6 +46,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     receipt: str
     duplicate: bool = False
     quarantined: bool = False
+    renumbered: bool = False
 
 
 class EventError(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,12 +59,16 @@ class EventError(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EventResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one event of a batch; `position` unless rejected, `error` when rejected."""
+    """What became of one event of a batch; `position` unless rejected, `error` when rejected.
+
+    `renumbered` says of a duplicate that the log has it under another number of its producer: the one sent is unused.
+    """
 
     status: Literal["created", "duplicate", "rejected", "quarantined"]
     id: UUID | None = None
     position: int | None = None
     error: EventError | None = None
+    renumbered: bool = False
 
 
 class BatchRecorded(Struct, frozen=True, kw_only=True):
@@ -112,6 +118,17 @@ class Ingest:
         prepared = prepare_event(event, redaction=redaction, new_id=self._new_id)
         return await self._record(organization_id, prepared, None, source, inside)
 
+    async def record_own_together(
+        self, organization_id: UUID, events: Sequence[Event], *, source: str, inside: Inside
+    ) -> None:
+        """Record events made in this process in one transaction with `inside`; all of it or nothing."""
+        redaction = self._redaction_of(organization_id)
+        prepared = [prepare_event(event, redaction=redaction, new_id=self._new_id) for event in events]
+        appended = await self._appender.append(organization_id, prepared, source=source, inside=inside)
+        for result in appended.results:
+            if not isinstance(result, Stored):
+                raise result
+
     async def _record(
         self,
         organization_id: UUID,
@@ -136,6 +153,7 @@ class Ingest:
             received_at=result.received_at,
             receipt=receipt,
             duplicate=result.duplicate,
+            renumbered=result.renumbered,
             quarantined=bool(violations) and not result.duplicate,
         )
 
@@ -248,7 +266,7 @@ def _result(result: Stored | AuditError, event: Prepared, *, quarantined: bool) 
     if not isinstance(result, Stored):
         return EventResult(status="rejected", id=event.id if event.id_given else None, error=_error(result))
     status = "duplicate" if result.duplicate else "quarantined" if quarantined else "created"
-    return EventResult(status=status, id=result.id, position=result.position)
+    return EventResult(status=status, id=result.id, position=result.position, renumbered=result.renumbered)
 
 
 def _raise_if_none_stored(appended: Appended, results: Sequence[EventResult | None]) -> None:

@@ -44,6 +44,10 @@ _RESULTS = {
                     "status": {"enum": ["created", "duplicate", "rejected", "quarantined"]},
                     "position": {"type": ["integer", "null"]},
                     "error": {"type": ["object", "null"]},
+                    "renumbered": {
+                        "type": "boolean",
+                        "description": "A duplicate: the log has the event under another number of its producer.",
+                    },
                 },
             },
         },
@@ -90,6 +94,11 @@ EXPORT_FORMAT = (
         name="view",
         summary="OCSF classes: default, native or api_activity; only with format=ocsf.",
         schema={"enum": ["default", "native", "api_activity"]},
+    ),
+    Parameter(
+        name="proof",
+        summary="zip: the file and its proof in one archive; jsonl proves itself and does not take it.",
+        schema={"enum": ["none", "zip"]},
     ),
 )
 TILE = (

@@ -22,6 +22,7 @@ async def record_event(call: Call) -> Answer:
             "received_at": recorded.received_at,
             "receipt": recorded.receipt,
             **({"quarantined": True} if recorded.quarantined else {}),
+            **({"renumbered": True} if recorded.renumbered else {}),
         },
         200 if recorded.duplicate else 201,
     )
