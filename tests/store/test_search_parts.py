@@ -89,22 +89,20 @@ def test_what_the_dictionary_lacks_is_impossible() -> None:
         [("q", "-stream:platform")],
     ):
         query = parse(parameters, now=NOV)
-        assert conditions_of(query, known, workspace=None, people={}).impossible, parameters
-    assert conditions_of(parse([("user", "x")], now=NOV), known, workspace=None, people={"x": {}}).impossible
-    query = parse([("workspace", "w")], now=NOV)
-    assert conditions_of(query, known, workspace="other", people={}).impossible
-    assert not conditions_of(query, known, workspace="w", people={}).impossible
+        assert conditions_of(query, known, people={}).impossible, parameters
+    assert conditions_of(parse([("user", "x")], now=NOV), known, people={"x": {}}).impossible
+    both = parse([("workspace", "w"), ("workspace", "other")], now=NOV)
+    assert conditions_of(parse([("workspace", "other")], now=NOV), known, people={}).impossible
+    assert not conditions_of(both, known, people={}).impossible
 
 
 def test_a_share_is_what_the_counters_say() -> None:
     """A plan made for a filter that is thought rare and keeps everything."""
     known = dictionary(outcome={"success": 900, "failure": 100}, action={"a.b": 500, "a.c": 300, "d": 200})
-    failed = conditions_of(
-        parse([("q", "-outcome:success action:a.")], now=NOV), known, workspace=None, people={}
-    )
+    failed = conditions_of(parse([("q", "-outcome:success action:a.")], now=NOV), known, people={})
     assert failed.share == pytest.approx(0.1 * 0.8)
     assert failed.exact_share
-    somewhere = conditions_of(parse([("ip", "192.0.2.1")], now=NOV), known, workspace=None, people={})
+    somewhere = conditions_of(parse([("ip", "192.0.2.1")], now=NOV), known, people={})
     assert not somewhere.exact_share
 
 

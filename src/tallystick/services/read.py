@@ -94,7 +94,7 @@ class Read:
             size, after = place.size, Key(place.occurred_at, place.position)
             query = _as_it_was(query, place)
         found = await self._search.page(
-            Wanted(principal.organization_id, None, narrow(principal, query), size=size, after=after)
+            Wanted(principal.organization_id, narrow(principal, query), size=size, after=after)
         )
         next_cursor = None
         if found.next_key is not None:
@@ -125,9 +125,7 @@ class Read:
 
     async def count(self, principal: Principal, query: Query, *, exact: bool = False) -> dict[str, Any]:
         """Return `count` and whether it is `exact`; if not, at least so many events match."""
-        found = await self._tally.count(
-            principal.organization_id, None, narrow(principal, query), exact=exact
-        )
+        found = await self._tally.count(principal.organization_id, narrow(principal, query), exact=exact)
         return {"count": found.events, "exact": found.exact}
 
     async def histogram(self, principal: Principal, query: Query) -> dict[str, Any]:
@@ -144,7 +142,7 @@ class Read:
             only=query.only, never=query.never, words=query.words, never_words=query.never_words,
             since=since, until=until, range=query.range,
         )  # fmt: skip
-        found = await self._tally.histogram(principal.organization_id, None, ranged, width)
+        found = await self._tally.histogram(principal.organization_id, ranged, width)
         back_to = found.counted_back_to
         return {
             "from": instant_text(since),
@@ -157,7 +155,7 @@ class Read:
 
     async def facets(self, principal: Principal, query: Query) -> dict[str, Any]:
         """Return the most frequent values of each facet; `approximate` = counted on the newest `rows` matches only."""
-        found = await self._tally.facets(principal.organization_id, None, narrow(principal, query))
+        found = await self._tally.facets(principal.organization_id, narrow(principal, query))
         return {
             "facets": {
                 name: [{"value": value, "count": events} for value, events in values]
@@ -211,7 +209,6 @@ class Read:
         found = await follow(
             self._reader,
             principal.organization_id,
-            None,
             narrow(principal, query),
             after,
             min(limit, FEED_LIMIT_MAX),
@@ -244,7 +241,7 @@ class Read:
         if principal.sees_all:
             return await self._tally.begins_at(principal.organization_id, earliest)
         first = narrow(principal, Query(since=earliest, order="oldest", limit=1))
-        found = await self._search.page(Wanted(principal.organization_id, None, first))
+        found = await self._search.page(Wanted(principal.organization_id, first))
         return found.events[0].occurred_at if found.events else None
 
 

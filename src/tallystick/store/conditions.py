@@ -181,9 +181,7 @@ class Dictionary:
         return sum(entries.get(value, 0) for value in set(values)) / max(1, self.size)
 
 
-async def read_dictionary(
-    connection: Connection, organization_id: UUID, query: Query, workspace: str | None
-) -> Dictionary:
+async def read_dictionary(connection: Connection, organization_id: UUID, query: Query) -> Dictionary:
     """Read the size of the log, its months, and what the dictionaries have for the values of `query`."""
     clauses = (*query.only, *query.never)
     words = (*query.words, *query.never_words)
@@ -194,7 +192,6 @@ async def read_dictionary(
     ]
     exact = [("workspace", value) for c in clauses if c.key == "workspace" for value in _workspaces(c.values)]
     exact += [("target_type", value) for c in query.only if c.key == "target_type" for value in c.values]
-    exact += [] if workspace is None else [("workspace", workspace)]
     texts = [split_pattern(value)[0] for c in clauses if c.key == "action" for value in c.values]
     persons = bool(words) or any(c.key == "user" for c in clauses)
     arguments = {
@@ -269,19 +266,16 @@ def conditions_of(
     query: Query,
     dictionary: Dictionary,
     *,
-    workspace: str | None,
     people: Mapping[str, Mapping[UUID, int] | None] | None,
 ) -> Conditions:
     """Turn a query into conditions on rows.
 
-    `workspace` None = the whole organization, else only its events. `people` None = persons were not looked up:
+    `people` None = persons were not looked up:
     rows are tested one by one against what their actors are known by.
     """
     made = Conditions(dictionary.size, dictionary.months)
     made.values = dict.fromkeys(_EVERY_PARAMETER)
     made.values["nobody"] = dictionary.nobody
-    if workspace is not None:
-        made.want("workspaces", "workspace", [workspace], dictionary.share("workspace", [workspace]))
     for clause in query.only:
         _add_clause(made, clause, dictionary)
     for clause in query.never:

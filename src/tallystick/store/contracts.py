@@ -88,9 +88,9 @@ async def walk(pool: Pool, wanted: Wanted, *, credentials: Sequence[str], size: 
     place = wanted.after or (Key(FOREVER, POSITION_MAX) if newest else Key(NEVER, -1))
     async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute(SETTINGS)
-        dictionary = await read_dictionary(connection, organization_id, query, wanted.workspace)
+        dictionary = await read_dictionary(connection, organization_id, query)
         people = await read_people(connection, organization_id, person_texts(query))
-        conditions = conditions_of(query, dictionary, workspace=wanted.workspace, people=people)
+        conditions = conditions_of(query, dictionary, people=people)
         if conditions.impossible:
             return []
         await connection.execute(_IN_ORDER)

@@ -41,7 +41,6 @@ class Counting:
     connection: Connection
     organization_id: UUID
     query: Query
-    workspace: str | None
     conditions: Conditions
     dictionary: Dictionary
     months: list[Month]
@@ -66,7 +65,7 @@ class Counting:
         """Tell whether nothing but time and outcome is asked for, which event_counts knows."""
         keys = {clause.key for clause in (*self.query.only, *self.query.never)}
         words = self.query.words or self.query.never_words
-        return self.workspace is None and not words and keys <= {"outcome"} and not self.conditions.impossible
+        return not words and keys <= {"outcome"} and not self.conditions.impossible
 
     async def rolled_up(self, width: timedelta) -> Counter[tuple[datetime, bool]]:
         """Return events by bucket, whole hours from the rollup and the rest of the first and last hour from rows."""

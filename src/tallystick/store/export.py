@@ -56,13 +56,11 @@ class Selection:
     conditions: Conditions
 
 
-async def select(
-    connection: Connection, organization_id: UUID, query: Query, workspace: str | None
-) -> Selection:
-    """Look the words of a query up in the dictionaries; `workspace` None = the whole organization."""
-    dictionary = await read_dictionary(connection, organization_id, query, workspace)
+async def select(connection: Connection, organization_id: UUID, query: Query) -> Selection:
+    """Look the words of a query up in the dictionaries."""
+    dictionary = await read_dictionary(connection, organization_id, query)
     people = await read_people(connection, organization_id, person_texts(query))
-    conditions = conditions_of(query, dictionary, workspace=workspace, people=people)
+    conditions = conditions_of(query, dictionary, people=people)
     return Selection(organization_id, query, conditions)
 
 

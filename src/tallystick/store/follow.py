@@ -33,18 +33,16 @@ class Stretch(NamedTuple):
     last: int
 
 
-async def follow(
-    pool: Pool, organization_id: UUID, workspace: str | None, query: Query, after: int, limit: int
-) -> Stretch:
+async def follow(pool: Pool, organization_id: UUID, query: Query, after: int, limit: int) -> Stretch:
     """Return those of the next `limit` rows beyond position `after` that match; raises Tampered at a hole."""
     async with transaction(pool, reading=True, organization=organization_id) as connection:
         await connection.execute(SETTINGS)
-        dictionary = await read_dictionary(connection, organization_id, query, workspace)
+        dictionary = await read_dictionary(connection, organization_id, query)
         first, end = after + 1, min(after + 1 + limit, dictionary.size)
         if first >= end:
             return Stretch([], after)
         # A stretch is short: asking the directory about each row costs less than finding everyone a text fits.
-        conditions = conditions_of(query, dictionary, workspace=workspace, people=None)
+        conditions = conditions_of(query, dictionary, people=None)
         received_from, received_to = await months_of(connection, organization_id, first, end)
         arguments = {
             **conditions.arguments(),

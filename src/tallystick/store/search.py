@@ -56,7 +56,6 @@ class Wanted:
     """A page to find: for whom, which, and from where. `size` None = the log as it is now; `after` None = the first."""
 
     organization_id: UUID
-    workspace: str | None
     query: Query
     size: int | None = None
     after: Key | None = None
@@ -86,15 +85,15 @@ class Search:
             return await self._page(connection, wanted, deadline)
 
     async def _page(self, connection: Connection, wanted: Wanted, deadline: float) -> FoundPage:
-        query, organization_id, workspace = wanted.query, wanted.organization_id, wanted.workspace
-        dictionary = await read_dictionary(connection, organization_id, query, workspace)
+        query, organization_id = wanted.query, wanted.organization_id
+        dictionary = await read_dictionary(connection, organization_id, query)
         size = dictionary.size if wanted.size is None else min(wanted.size, dictionary.size)
         months = await self.bounds.months(connection, organization_id, dictionary.months, dictionary.size)
-        conditions = conditions_of(query, dictionary, workspace=workspace, people=None)
+        conditions = conditions_of(query, dictionary, people=None)
         # Unwanted persons hardly narrow a search: there each row asks for its own actor.
         if wants_persons(query) and size and not conditions.impossible:
             people = await read_people(connection, organization_id, person_texts(query))
-            conditions = conditions_of(query, dictionary, workspace=workspace, people=people)
+            conditions = conditions_of(query, dictionary, people=people)
         if size == 0 or conditions.impossible:
             return FoundPage([], None, None, size)
         reader = Reader(connection, organization_id, query, size, deadline, self._monotonic)

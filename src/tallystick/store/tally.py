@@ -72,14 +72,10 @@ class Tally:
         self._bounds = bounds
         self._monotonic = monotonic
 
-    async def count(
-        self, organization_id: UUID, workspace: str | None, query: Query, *, exact: bool = False
-    ) -> Count:
+    async def count(self, organization_id: UUID, query: Query, *, exact: bool = False) -> Count:
         """Return how many events match: exactly up to COUNT_MAX, beyond that only if asked and time allows."""
         async with transaction(self._pool, reading=True, organization=organization_id) as connection:
-            task = await self._begin(
-                connection, organization_id, workspace, query, EXACT_SECONDS if exact else None
-            )
+            task = await self._begin(connection, organization_id, query, EXACT_SECONDS if exact else None)
             known = task.known_count()
             if known is not None:
                 return Count(known, True) if exact or known <= COUNT_MAX else Count(COUNT_MAX, False)
@@ -94,12 +90,10 @@ class Tally:
             over = total > COUNT_MAX and not exact
             return Count(COUNT_MAX if over else total, not over and not task.stopped)
 
-    async def histogram(
-        self, organization_id: UUID, workspace: str | None, query: Query, width: timedelta
-    ) -> Buckets:
+    async def histogram(self, organization_id: UUID, query: Query, width: timedelta) -> Buckets:
         """Return how many events match by buckets of `width`, aligned with 1970-01-01 UTC; `query` has both times."""
         async with transaction(self._pool, reading=True, organization=organization_id) as connection:
-            task = await self._begin(connection, organization_id, workspace, query)
+            task = await self._begin(connection, organization_id, query)
             if task.is_rolled_up() and width % HOUR == timedelta(0):
                 return Buckets(dict(await task.rolled_up(width)), None)
             found: Counter[tuple[datetime, bool]] = Counter()
@@ -108,10 +102,10 @@ class Tally:
                     found[at, success] += events
             return Buckets(dict(found), task.counted_back_to())
 
-    async def facets(self, organization_id: UUID, workspace: str | None, query: Query) -> Facets:
+    async def facets(self, organization_id: UUID, query: Query) -> Facets:
         """Return the most frequent values of each facet among the events that match."""
         async with transaction(self._pool, reading=True, organization=organization_id) as connection:
-            task = await self._begin(connection, organization_id, workspace, query)
+            task = await self._begin(connection, organization_id, query)
             if not task.conditions.filtered and query.since is None and query.until is None:
                 arguments = {"organization": organization_id, "kinds": list(FACETS), "top": FACET_TOP}
                 values: dict[str, list[tuple[str, int]]] = {name: [] for name in FACETS}
@@ -139,24 +133,22 @@ class Tally:
         self,
         connection: Connection,
         organization_id: UUID,
-        workspace: str | None,
         query: Query,
         seconds: float | None = None,
     ) -> Counting:
         deadline = self._monotonic() + (seconds or TALLY_SECONDS)
         await connection.execute(SETTINGS)
-        dictionary = await read_dictionary(connection, organization_id, query, workspace)
+        dictionary = await read_dictionary(connection, organization_id, query)
         months = await self._bounds.months(connection, organization_id, dictionary.months, dictionary.size)
         texts = person_texts(query)
         people = await read_people(connection, organization_id, texts) if texts else {}
-        conditions = conditions_of(query, dictionary, workspace=workspace, people=people)
+        conditions = conditions_of(query, dictionary, people=people)
         held = [month for month in months if month.may_hold(query.since, query.until)]
         held.sort(key=lambda m: (m.last_at is None, m.last_at or m.end), reverse=True)
         return Counting(
             connection,
             organization_id,
             query,
-            workspace,
             conditions,
             dictionary,
             held,

@@ -150,7 +150,7 @@ class Contracts:
         if size is None:
             size = await log_rows.size(self._reader, principal.organization_id)
         query = replace(ask.query, limit=wanted, offset=0, cursor=None)
-        base = Wanted(principal.organization_id, None, query, size, after)
+        base = Wanted(principal.organization_id, query, size, after)
         found: dict[int, FoundRow] = {}
         ends: list[Key] = []
         for clauses in ask.any_of:
