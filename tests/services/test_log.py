@@ -120,6 +120,12 @@ async def test_keys_are_published(log: LogUnderTest) -> None:
     assert len(checked.cosigned_by) == 1
 
 
+async def make_organization(log: LogUnderTest, id: UUID) -> None:
+    made = organizations.Organization(id=id, display_name="x", config={})
+    async with transaction(log.pool, organization=id) as connection:
+        await organizations.insert(connection, made)
+
+
 def signed_second(log: LogUnderTest, note: str) -> int:
     checked = open_checkpoint(note, [log.verifier], witnesses=[log.signer.clock()])
     timed = split_cosignature(checked.cosigned_by[0].signature)
@@ -130,7 +136,7 @@ def signed_second(log: LogUnderTest, note: str) -> int:
 async def test_quiet_hours_are_signed(log: LogUnderTest, clock: Clock) -> None:
     """Without a fresh checkpoint a quiet hour and an hour whose events were cut off look the same."""
     await log.append(events(5))
-    await organizations.insert(log.pool, organizations.Organization(id=LOG, display_name="x", config={}))
+    await make_organization(log, LOG)
     heartbeat = Heartbeat(log.pool, log.appender, log.signer, now=clock)
     seconds = []
     for _ in range(6):
@@ -149,7 +155,7 @@ async def test_quiet_hours_are_signed(log: LogUnderTest, clock: Clock) -> None:
 
 async def test_empty_log_has_a_heart(log: LogUnderTest, clock: Clock) -> None:
     """An organization in whose log nothing has happened yet must be able to prove just that."""
-    await organizations.insert(log.pool, organizations.Organization(id=LOG, display_name="x", config={}))
+    await make_organization(log, LOG)
     heartbeat = Heartbeat(log.pool, log.appender, log.signer, now=clock)
     assert await heartbeat.beat() == 1
     checkpoint = await opened(log)
@@ -161,8 +167,7 @@ async def test_empty_log_has_a_heart(log: LogUnderTest, clock: Clock) -> None:
 async def test_one_broken_log_does_not_stop_the_heart(log: LogUnderTest, clock: Clock) -> None:
     """A log that was tampered with must not keep the others from being signed."""
     for number in range(40):
-        made = organizations.Organization(id=UUID(int=number), display_name="x", config={})
-        await organizations.insert(log.pool, made)
+        await make_organization(log, UUID(int=number))
     await log.appender.append(UUID(int=3), events(1), source="test")
     async with transaction(log.pool, organization=EVERY) as connection:
         await connection.execute("UPDATE log_head SET size = 7")

@@ -1,20 +1,25 @@
 """`operator-keys`: keys that work for whichever organization a call names; straight in the database.
 
-For who runs this server: whoever may use its data folder or its database may do everything anyway.
+For who runs this server: whoever may use its data folder or its database may do everything anyway. Each key that is
+made or revoked is an event of the first organization's log.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import uvloop
 from rich.table import Table
 
 from tallystick.cli.connection import DATA
-from tallystick.cli.organizations import Office, with_office
+from tallystick.cli.organizations import with_office
 from tallystick.cli.output import err, out, safe
+
+if TYPE_CHECKING:
+    from tallystick.runtime.beside import Office
 
 
 def create(data: Path, name: str, permission: tuple[str, ...], days: int | None) -> None:
@@ -22,7 +27,7 @@ def create(data: Path, name: str, permission: tuple[str, ...], days: int | None)
 
     async def make(office: Office) -> tuple[str, str]:
         lifetime = None if days is None else timedelta(days=days)
-        made = await office.access.create_operator_key(name, permission, lifetime=lifetime)
+        made = await office.operator_keys.create(name, permission, lifetime=lifetime)
         return made.id, made.key
 
     made, key = uvloop.run(with_office(data, make))
@@ -34,7 +39,7 @@ def list_keys(data: Path) -> None:
     """Show the operator keys, without their secrets."""
 
     async def read(office: Office) -> list[dict[str, object]]:
-        return await office.access.list_operator_keys()
+        return await office.operator_keys.list_all()
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("id", "name", "begins", "permissions", "last used", "state"):
@@ -57,7 +62,7 @@ def revoke(data: Path, key_id: str) -> None:
     """Revoke an operator key for good."""
 
     async def end(office: Office) -> None:
-        await office.access.revoke_operator_key(key_id)
+        await office.operator_keys.revoke(key_id)
 
     uvloop.run(with_office(data, end))
     out.print(safe(f"{key_id} is revoked; it stops working within five seconds on every server."))

@@ -1,16 +1,14 @@
 """`organizations`: list, create, and switch reading on or off; straight in the database, as an operator does.
 
 Works beside a running server, for every organization and also while reading is switched off. A running server
-notices a switch within a second or two.
+notices a switch within a second or two. What is changed is an event of that organization's log.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 import click
@@ -20,6 +18,9 @@ from rich.table import Table
 from tallystick.cli.connection import DATA
 from tallystick.cli.output import err, out, safe
 from tallystick.errors import Refused
+
+if TYPE_CHECKING:
+    from tallystick.runtime.beside import Office
 
 _T = TypeVar("_T")
 
@@ -38,12 +39,9 @@ def create(data: Path, name: str) -> None:
     """Make an organization and its first admin key, which is printed once, on standard output alone."""
 
     async def make(office: Office) -> tuple[str, str]:
-        made = await office.organize.create(name)
-        key = await office.access.create_key(made.id, "first admin key", ["admin"])
+        made, key = await office.organize.create(name)
         return str(made.id), key.key
 
-    if not 1 <= len(name) <= 256:
-        raise Refused("An organization's name has 1 to 256 characters.")
     made, key = uvloop.run(with_office(data, make))
     err.print(safe(f"{made} is made. Its first admin key, shown only now:"))
     click.echo(key)
@@ -64,7 +62,7 @@ def _switch(data: Path, organization: str | None, *, on: bool) -> None:
         from tallystick.services.switches import switch_by_operator
 
         found = _id(organization) if organization else await _only_one(office)
-        await switch_by_operator(office.writer, found, on=on)
+        await switch_by_operator(office.acts, office.writer, found, on=on)
         return str(found)
 
     switched = uvloop.run(with_office(data, switch))
@@ -72,44 +70,24 @@ def _switch(data: Path, organization: str | None, *, on: bool) -> None:
     out.print(safe(f"{switched} {what}. Every server knows within two seconds."))
 
 
-class Office:
-    """What acts on organizations without a server."""
-
-    def __init__(self, writer: Any, organize: Any, access: Any, default: bool) -> None:
-        self.writer = writer
-        self.organize = organize
-        self.access = access
-        self.default = default
-
-
 async def with_office(data: Path, act: Callable[[Office], Awaitable[_T]]) -> _T:
-    """Run `act` on the database of a data folder, or that of TALLYSTICK_DATABASE_URL."""
-    async with _office(data) as office:
-        return await act(office)
-
-
-@asynccontextmanager
-async def _office(data: Path) -> AsyncIterator[Office]:
-    """Open the database of a data folder, or that of TALLYSTICK_DATABASE_URL."""
+    """Run `act` on the database of a data folder, or that of TALLYSTICK_DATABASE_URL; says what is not in the log yet."""
     from tallystick.config import read_settings
-    from tallystick.runtime import DATABASE, new_id, now
-    from tallystick.services.access import Access
-    from tallystick.services.organize import Organize
-    from tallystick.store import embedded
-    from tallystick.store.connect import open_pool
+    from tallystick.runtime.beside import open_office
 
-    settings = read_settings(flags={"data": str(data)})
-    logins = settings.logins() or embedded.running_logins(settings.data, DATABASE)
-    writer = await open_pool(
-        logins.writer, role="writer", pooler=settings.database_pooler == "transaction", size_max=2
+    async with open_office(read_settings(flags={"data": str(data)})) as office:
+        done = await act(office)
+    if office.acts.deferred:
+        # At the end: what the command has to say comes first.
+        click.get_current_context().call_on_close(_say_deferred)
+    return done
+
+
+def _say_deferred() -> None:
+    err.print(
+        "The log could not be written from here. What was done is kept beside it; a running server records it within "
+        "two seconds, any other one at its next start."
     )
-    default = settings.default_org_feature_can_use_audit_logs
-    try:
-        access = Access(writer, now=now, random=os.urandom)
-        config: dict[str, object] = {"can_use_audit_logs": default}
-        yield Office(writer, Organize(writer, access, new_id=new_id, default_config=config), access, default)
-    finally:
-        await writer.close()
 
 
 async def _rows(office: Office) -> list[tuple[str, str, str]]:

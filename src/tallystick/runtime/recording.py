@@ -15,7 +15,9 @@ from tallystick.runtime.databases import Databases
 from tallystick.services.access import Access
 from tallystick.services.append import Appender, Limits
 from tallystick.services.heartbeat import Heartbeat
-from tallystick.services.ingest import Ingest
+from tallystick.services.host_acts import DeferredActs, HostActs
+from tallystick.services.ingest import OWN_SOURCE, Ingest
+from tallystick.services.lifetime import SERVER
 from tallystick.services.log import Log
 from tallystick.services.organize import Organize, secret_of
 from tallystick.services.registered import Registered
@@ -37,6 +39,7 @@ class Recording:
     log: Log
     registered: Registered
     ingest: Ingest
+    deferred: DeferredActs
 
 
 async def build_recording(databases: Databases, settings: Settings, *, instance: str) -> Recording:
@@ -45,7 +48,9 @@ async def build_recording(databases: Databases, settings: Settings, *, instance:
     signer = Signer.open(data, instance=instance, random=os.urandom)
     access = Access(writer, now=now, random=os.urandom)
     default: dict[str, object] = {"can_use_audit_logs": settings.default_org_feature_can_use_audit_logs}
-    organize = Organize(writer, access, new_id=new_id, default_config=default)
+    # Before there is a log to write; what it keeps is appended when the server begins to answer.
+    acts = HostActs(writer, None, actor=SERVER, source=OWN_SOURCE, new_id=new_id, now=now)
+    organize = Organize(writer, access, acts, new_id=new_id, default_config=default)
     limits = Limits(queue_events=settings.queue_events_max)
     appender = Appender(writer, signer, now=now, random=os.urandom, limits=limits)
     redaction = Redaction(key=secret_of(data / "keys" / "redaction.key", os.urandom))
@@ -55,6 +60,7 @@ async def build_recording(databases: Databases, settings: Settings, *, instance:
     def redaction_of(_: UUID) -> Redaction:
         return redaction
 
+    ingest = Ingest(appender, log, redaction_of=redaction_of, new_id=new_id, check_of=registered.check_of)
     return Recording(
         signer=signer,
         access=access,
@@ -65,5 +71,6 @@ async def build_recording(databases: Databases, settings: Settings, *, instance:
         redaction_of=redaction_of,
         log=log,
         registered=registered,
-        ingest=Ingest(appender, log, redaction_of=redaction_of, new_id=new_id, check_of=registered.check_of),
+        ingest=ingest,
+        deferred=DeferredActs(writer, ingest),
     )

@@ -238,16 +238,19 @@ class Runtime:
             database = Readiness(name="database", ok=False, detail=str(error))
         tampered = "; ".join(str(error) for error in self.recording.appender.tampered.values())
         late = "; ".join(str(error) for error in self.recording.heartbeat.failures.values())
+        own_log = self.own_log.late or self.recording.deferred.late
         return [
             database,
             Readiness(name="log", ok=not tampered, detail=tampered),
             Readiness(name="heartbeat", ok=not late, detail=late),
-            Readiness(name="own log", ok=not self.own_log.late, detail=self.own_log.late),
+            Readiness(name="own log", ok=not own_log, detail=own_log),
         ]
 
     async def serve(self, listener: socket.socket, *, ready: Callable[[], None]) -> None:
         """Answer HTTP on `listener` until a signal says stop; `ready` is called when the first call can come."""
         self._server = Listening(Application(self.parts()))
+        await self.recording.deferred.append_all()
+        self._tasks.append(asyncio.create_task(self.recording.deferred.run(), name="deferred acts"))
         await self.lifetime.started(self.organization.id)
         await self._server.answer(listener, ready=ready)
 

@@ -79,7 +79,7 @@ class Access:
         without one, NotFound for one that does not exist.
         """
         is_operator = key.startswith(OPERATOR_PREFIX)
-        digest = hashlib.sha256(key.encode()).digest()
+        digest = digest_of(key)
         at = self._now()
         remembered = self._remembered.get(digest)
         if remembered is None or remembered[0] <= at:
@@ -183,47 +183,14 @@ class Access:
             expires_at=None if lifetime is None else self._now() + lifetime,
         )
 
-    async def create_key(
-        self,
-        organization_id: UUID,
-        name: str,
-        permissions: Sequence[str],
-        *,
-        workspace: str | None = None,
-        lifetime: timedelta | None = None,
-    ) -> NewKey:
-        """Make a key from outside any log: the first ones of an organization. Everybody else asks `Keys`."""
-        made = self.new_key(name, permissions, workspace=workspace, lifetime=lifetime)
-        await key_rows.insert_alone(self._writer, row_of(organization_id, made, created_by="operator"))
-        return made
-
-    async def create_operator_key(
+    def new_operator_key(
         self, name: str, permissions: Sequence[str], *, lifetime: timedelta | None = None
     ) -> NewKey:
-        """Make a key that works for whichever organization a call names; for who runs this server."""
+        """Return a new key that works for whichever organization a call names, kept nowhere yet."""
         made = self.new_key(name, permissions, lifetime=lifetime)
-        made = replace(
+        return replace(
             made, id="opk_" + self._random(8).hex(), key=format_key(self._random(32), OPERATOR_PREFIX)
         )
-        await key_rows.insert_operator(
-            self._writer, made.id, made.name, made.key[:SHOWN_CHARACTERS], _digest(made.key),
-            list(made.permissions), made.expires_at,
-        )  # fmt: skip
-        return made
-
-    async def list_operator_keys(self) -> list[dict[str, object]]:
-        """Return every operator key, newest first, without secrets or hashes."""
-        return await key_rows.list_operators(self._writer)
-
-    async def revoke_operator_key(self, key_id: str) -> None:
-        """Revoke an operator key for good; it stops working within five seconds everywhere. Raises NotFound."""
-        if not await key_rows.revoke_operator(self._writer, key_id, self._now()):
-            raise NotFound(f"There is no operator key {key_id[:80]}.")
-        self.forget()
-
-    async def list_keys(self, organization_id: UUID) -> list[dict[str, object]]:
-        """Return every key of an organization, newest first, without secrets or hashes."""
-        return await key_rows.list_all(self._writer, organization_id)
 
 
 def row_of(
@@ -235,7 +202,7 @@ def row_of(
         id=made.id,
         name=made.name,
         prefix=made.key[:SHOWN_CHARACTERS],
-        sha256=_digest(made.key),
+        sha256=digest_of(made.key),
         permissions=list(made.permissions),
         workspace=made.workspace,
         expires_at=made.expires_at,
@@ -265,7 +232,8 @@ def _operator(row: Mapping[str, Any]) -> Principal:
     )  # fmt: skip
 
 
-def _digest(key: str) -> bytes:
+def digest_of(key: str) -> bytes:
+    """Return what is kept of a key: the SHA-256 of its text."""
     return hashlib.sha256(key.encode()).digest()
 
 

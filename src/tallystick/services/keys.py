@@ -58,7 +58,7 @@ class Keys:
             await self._keep(connection, principal, made)
 
         await record_act(
-            self._ingest, principal, "key.created", targets=[_target(made.id, name)], after=_told(made), context=context,
+            self._ingest, principal, "key.created", targets=[key_target(made.id, name)], after=told(made), context=context,
             inside=inside,
         )  # fmt: skip
         return made
@@ -89,9 +89,9 @@ class Keys:
             await self._keep(connection, principal, made, rotated_from=key_id)
 
         await record_act(
-            self._ingest, principal, "key.rotated", targets=[_target(made.id, made.name), _target(key_id, old["name"])],
+            self._ingest, principal, "key.rotated", targets=[key_target(made.id, made.name), key_target(key_id, old["name"])],
             before={"id": key_id, "expires_at": _text(old["expires_at"])},
-            after={"id": made.id, "old_expires_at": _text(until), **_told(made)}, context=context, inside=inside,
+            after={"id": made.id, "old_expires_at": _text(until), **told(made)}, context=context, inside=inside,
         )  # fmt: skip
         self._access.forget()
         return made
@@ -111,7 +111,7 @@ class Keys:
                 raise Conflict("Somebody else revoked this key at the same moment.", rule="revoked")
 
         await record_act(
-            self._ingest, principal, "key.revoked", targets=[_target(key_id, old["name"])],
+            self._ingest, principal, "key.revoked", targets=[key_target(key_id, old["name"])],
             before={"revoked": False}, after={"revoked": True}, context=context, inside=inside,
         )  # fmt: skip
         self._access.forget()
@@ -138,11 +138,13 @@ class Keys:
         return found
 
 
-def _target(key_id: str, name: str) -> Target:
+def key_target(key_id: str, name: str) -> Target:
+    """Return the target that stands for a key."""
     return Target(type="api_key", id=key_id, name=name)
 
 
-def _told(made: NewKey) -> dict[str, Any]:
+def told(made: NewKey) -> dict[str, Any]:
+    """Return what the log says of a new key: everything but its secret."""
     return {
         "name": made.name,
         "permissions": list(made.permissions),

@@ -19,6 +19,7 @@ from tallystick.services.own_events import own_event
 from tallystick.services.own_log import OwnLog
 
 FILE = "last-start.json"
+SERVER = Actor(type="system", name="Tallystick server")
 log = structlog.get_logger("tallystick.own_log")
 
 
@@ -94,7 +95,7 @@ class Lifetime:
         metadata: dict[str, Any] | None = None,
     ) -> None:
         event = own_event(
-            Actor(type="system", name="Tallystick server"),
+            SERVER,
             action,
             targets=(Target(type="server", id=self._instance),),
             before=before,

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from tallystick.errors import Forbidden, NotFound
 from tallystick.event.model import Context, Target
+from tallystick.services.host_acts import HostActs
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
 from tallystick.services.permissions import MANAGE
 from tallystick.services.principal import Principal
 from tallystick.store import organizations
-from tallystick.store.connect import Connection, Pool, transaction
+from tallystick.store.connect import Connection, Pool
 from tallystick.store.switches import merge_config
 
 CAN_USE_AUDIT_LOGS = "can_use_audit_logs"
@@ -121,26 +123,35 @@ class Switches:
             if not await merge_config(connection, organization_id, {CAN_USE_AUDIT_LOGS: on}):
                 raise NotFound("This key's organization no longer exists.")
 
+        before = None if found is None else found.config.get(CAN_USE_AUDIT_LOGS)
         await record_act(
-            ingest,
-            principal,
-            f"organization.audit_logs_{'enabled' if on else 'disabled'}",
-            targets=(Target(type="organization", id=str(organization_id)),),
-            before={CAN_USE_AUDIT_LOGS: None if found is None else found.config.get(CAN_USE_AUDIT_LOGS)},
-            after={CAN_USE_AUDIT_LOGS: on},
-            context=context,
-            inside=inside,
+            ingest, principal, **_switched(organization_id, before, on=on), context=context, inside=inside
         )
         self._remembered.pop(organization_id, None)
 
 
-async def switch_by_operator(writer: Pool, organization_id: UUID, *, on: bool) -> None:
-    """Switch reading for an organization from outside any server, as its operator's SQL would.
+async def switch_by_operator(acts: HostActs, writer: Pool, organization_id: UUID, *, on: bool) -> None:
+    """Switch reading for an organization from outside any server; its log says who did.
 
     Raises NotFound when there is no such organization.
     """
-    async with transaction(writer, organization=organization_id) as connection:
-        if not await merge_config(connection, organization_id, {CAN_USE_AUDIT_LOGS: on}):
-            raise NotFound(
-                f"There is no organization {organization_id}. List them: tallystick organizations list"
-            )
+    found = await organizations.get(writer, organization_id)
+    if found is None:
+        raise NotFound(
+            f"There is no organization {organization_id}. List them: tallystick organizations list"
+        )
+
+    async def change(connection: Connection) -> None:
+        await merge_config(connection, organization_id, {CAN_USE_AUDIT_LOGS: on})
+
+    before = found.config.get(CAN_USE_AUDIT_LOGS)
+    await acts.record(organization_id, [acts.act(**_switched(organization_id, before, on=on))], change)
+
+
+def _switched(organization_id: UUID, before: object, *, on: bool) -> dict[str, Any]:
+    return {
+        "action": f"organization.audit_logs_{'enabled' if on else 'disabled'}",
+        "targets": (Target(type="organization", id=str(organization_id)),),
+        "before": {CAN_USE_AUDIT_LOGS: before},
+        "after": {CAN_USE_AUDIT_LOGS: on},
+    }

@@ -51,14 +51,8 @@ async def insert(connection: Connection, row: KeyRow) -> None:
     )  # fmt: skip
 
 
-async def insert_alone(pool: Pool, row: KeyRow) -> None:
-    """Keep a new key in a transaction of its own."""
-    async with transaction(pool, organization=row.organization_id) as connection:
-        await insert(connection, row)
-
-
 async def insert_operator(
-    pool: Pool,
+    connection: Connection,
     id: str,
     name: str,
     prefix: str,
@@ -66,9 +60,8 @@ async def insert_operator(
     permissions: list[str],
     expires_at: datetime | None,
 ) -> None:
-    """Keep a new operator key's hash and what it may do."""
-    async with transaction(pool) as connection:
-        await connection.execute(_SQL["insert_operator"], id, name, prefix, sha256, permissions, expires_at)
+    """Keep a new operator key's hash and what it may do, in the transaction under way."""
+    await connection.execute(_SQL["insert_operator"], id, name, prefix, sha256, permissions, expires_at)
 
 
 async def get(pool: Pool, organization_id: UUID, key_id: str) -> dict[str, Any] | None:
@@ -100,10 +93,9 @@ async def revoke(connection: Connection, organization_id: UUID, key_id: str, at:
     return await connection.execute(_SQL["revoke"], organization_id, key_id, at) == "UPDATE 1"
 
 
-async def revoke_operator(pool: Pool, key_id: str, at: datetime) -> bool:
-    """Revoke an operator key; False when there is no such key."""
-    async with transaction(pool) as connection:
-        return await connection.execute(_SQL["revoke_operator"], key_id, at) == "UPDATE 1"
+async def revoke_operator(connection: Connection, key_id: str, at: datetime) -> bool:
+    """Revoke an operator key in the transaction under way; False when there is no such key that is not revoked."""
+    return await connection.execute(_SQL["revoke_operator"], key_id, at) == "UPDATE 1"
 
 
 async def retire(connection: Connection, organization_id: UUID, key_id: str, until: datetime) -> bool:

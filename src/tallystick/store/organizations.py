@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
-from tallystick.store.connect import EVERY, Pool, transaction
+from tallystick.store.connect import EVERY, Connection, Pool, transaction
 from tallystick.store.queries import load
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ async def list_all(pool: Pool) -> list[Organization]:
         return [found for row in await connection.fetch(_SQL["list_all"]) if (found := _organization(row))]
 
 
-async def insert(pool: Pool, organization: Organization) -> None:
-    """Keep a new organization; a second attempt with the same id changes nothing."""
+async def insert(connection: Connection, organization: Organization) -> None:
+    """Keep a new organization in the transaction under way."""
     config = json.encode(organization.config)
-    async with transaction(pool, organization=organization.id) as connection:
-        await connection.execute(_SQL["insert"], organization.id, organization.display_name, config)
+    await connection.execute(_SQL["insert"], organization.id, organization.display_name, config)
 
 
 def _organization(row: Record | None) -> Organization | None:
@@ -59,3 +58,9 @@ async def name_instance(pool: Pool, name: str) -> str:
     """Keep `name` as this installation's, unless it has one already; return the one it has."""
     async with transaction(pool) as connection:
         return str(await connection.fetchval(_SQL["name_instance"], name))
+
+
+async def instance_name(pool: Pool) -> str | None:
+    """Return this installation's name, None before the first start."""
+    async with transaction(pool, reading=True) as connection:
+        return await connection.fetchval(_SQL["instance_name"])

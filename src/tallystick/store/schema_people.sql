@@ -156,6 +156,17 @@ CREATE TABLE operator_keys (
     last_used_ip text
 );
 
+-- deferred_acts: own events of acts on the command line that no log could take at that moment; a server appends them and
+-- takes them out, in one transaction.
+CREATE TABLE deferred_acts (
+    organization_id uuid        NOT NULL,
+    id              uuid        NOT NULL,  -- of the event
+    source          text        NOT NULL,
+    event           bytea       NOT NULL,  -- as JSON
+    made_at         timestamptz NOT NULL,
+    PRIMARY KEY (organization_id, id)
+);
+
 -- viewer_tokens: short-lived reading for a SaaS's own customers, with filters that no request can widen. A token is good
 -- for one exchange; what it is exchanged for (session_sha256) ends when the token would have.
 CREATE TABLE viewer_tokens (
@@ -168,6 +179,7 @@ CREATE TABLE viewer_tokens (
     workspaces      text[],                -- those of the key that made it; null = the whole organization
     filters         jsonb       NOT NULL CHECK (jsonb_typeof(filters) = 'object'),
     origins         text[]      NOT NULL DEFAULT '{}',
+    columns         text[]      NOT NULL DEFAULT '{}',  -- of the embedded table; none = all there are
     created_by      text        NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
     expires_at      timestamptz NOT NULL,
@@ -202,6 +214,7 @@ CREATE TABLE identity_providers (
 GRANT SELECT, INSERT, UPDATE ON teams, workspaces, members, roles, groups, one_time_links, sessions, operator_keys,
     viewer_tokens, identity_providers TO tallystick_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON member_workspaces, member_groups, directory_entries TO tallystick_writer;
+GRANT SELECT, INSERT, DELETE ON deferred_acts TO tallystick_writer;
 GRANT SELECT ON teams, workspaces, roles, groups, member_workspaces, member_groups TO tallystick_reader, tallystick_keeper;
 GRANT SELECT (organization_id, id, email, display_name, role, active, access_version, created_at, removed_at)
     ON members TO tallystick_reader, tallystick_keeper;

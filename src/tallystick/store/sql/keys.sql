@@ -44,8 +44,8 @@ WHERE organization_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR exp
 UPDATE api_keys SET revoked_at = $3 WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL
 
 -- revoke_operator --
--- Revoke an operator key once; the first time stays.
-UPDATE operator_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1
+-- Revoke an operator key once.
+UPDATE operator_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL
 
 -- retire --
 -- A key ends in a while, because another takes its place.

@@ -11,8 +11,8 @@ SELECT id, display_name, config, created_at FROM organizations WHERE id = $1
 SELECT id, display_name, config, created_at FROM organizations ORDER BY created_at, id
 
 -- insert --
--- A new organization; a second attempt with the same id changes nothing.
-INSERT INTO organizations (id, display_name, config) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING
+-- A new organization.
+INSERT INTO organizations (id, display_name, config) VALUES ($1, $2, $3)
 
 -- name_instance --
 -- Keep the installation's name unless one is kept already, and return the one that is.
@@ -20,3 +20,7 @@ WITH made AS (
     INSERT INTO instance (name) VALUES ($1) ON CONFLICT (only_one) DO NOTHING RETURNING name
 )
 SELECT name FROM made UNION ALL SELECT name FROM instance LIMIT 1
+
+-- instance_name --
+-- The installation's name.
+SELECT name FROM instance
