@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tallystick.event.render import render
 from tallystick.formats.jsonl import ExportRow
 from tallystick.verify.layout import bare_line
 
@@ -30,13 +31,28 @@ def forged(export: bytes, edit: Callable[[Lines], None], *, careful: bool = True
     lines = [msgspec.json.decode(line) for line in raw]
     before = [encoded(line) for line in lines]
     assert before[0] == raw[0]
+    if is_proof := lines[0]["format"] == "tallystick-proof":
+        show(lines)
     edit(lines)
+    if is_proof:
+        for line in lines:
+            line.pop("event", None)
     if careful:
         body = lines[1:-1]
         lines[-1]["events"] = sum("leaf" in line for line in body)
         lines[-1]["bare"] = sum(line.get("count", 0) for line in body)
         lines[-1]["header_sha256"] = hashlib.sha256(encoded(lines[0]) + b"\n").hexdigest()
     return b"".join(encoded(line) + b"\n" for line in lines)
+
+
+def show(lines: Lines) -> None:
+    """Give each event of a proof the readable form that an export has, for edits of both."""
+    for line in lines:
+        if "leaf" in line:
+            event = render(
+                encoded(line["leaf"]), encoded(line["opening"]), line["position"], with_changes=False
+            )
+            line["event"] = event
 
 
 def renumber(lines: Lines, *, shrink: bool = True) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import rfc8785
+from msgspec.structs import asdict
 
 from tallystick.formats.jsonl import ExportRow, JsonlWriter
 from tallystick.merkle.checkpoint import Checkpoint
@@ -18,7 +19,9 @@ from tallystick.merkle.keys import Cosigner, SignerKey
 from tallystick.merkle.note import encode_base64
 from tallystick.merkle.proof import subtrees
 from tallystick.merkle.tree import root_of
-from tallystick.verify.layout import Header
+from tallystick.services.renderings import writer_of
+from tallystick.verify.beside import EventRow
+from tallystick.verify.layout import Header, ProofHeader, Rendering
 
 ORGANIZATION = "6f1b2c3d-0000-4000-8000-000000000001"
 ORIGIN = f"logs.example.com/o/{ORGANIZATION}"
@@ -155,8 +158,38 @@ class PeerLog:
     ) -> bytes:
         end = len(self.rows) if end is None else end
         writer = JsonlWriter(self.header(start, end, filter_text=filter_text, signer=signer))
-        rows = [
+        rows = self.shown(start, end, full)
+        return writer.begin() + writer.rows(rows) + writer.end()
+
+    def shown(self, start: int, end: int, full: Sequence[bool] | None) -> list[ExportRow]:
+        """Return the rows of a range, in full where `full` says so."""
+        return [
             row if full is None or full[row.position] else ExportRow(row.position, row.leaf_hash)
             for row in self.rows[start:end]
         ]
-        return writer.begin() + writer.rows(rows) + writer.end()
+
+    def pair(
+        self,
+        rendering: Rendering,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        full: Sequence[bool] | None = None,
+        filter_text: str = "",
+        signer: SignerKey = SIGNER,
+    ) -> tuple[bytes, bytes]:
+        """Return the events as another file, and the proof of it."""
+        end = len(self.rows) if end is None else end
+        said = asdict(self.header(start, end, filter_text=filter_text, signer=signer))
+        del said["format"]
+        proof = JsonlWriter(ProofHeader(**said, rendering=rendering))
+        rows = self.shown(start, end, full)
+        writer = writer_of(rendering, ORIGIN)
+        file = writer.head + writer.write(
+            [
+                EventRow(one.position, one.leaf, one.opening, one.leaf_hash)
+                for one in rows
+                if one.leaf and one.opening
+            ]
+        )
+        return file, proof.begin() + proof.rows(rows) + proof.end()

@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("import_", "IMPORT", "Record a whole feed, with a progress bar."),
     "search": ("search", "SEARCH", "Find events."),
     "tail": ("search", "TAIL", "Follow the log live."),
-    "export": ("search", "EXPORT", "Write events with their proof."),
+    "export": ("export", "EXPORT", "Write events with their proof."),
     "verify": ("check", "VERIFY", "Check an export, a receipt or a dump offline."),
     "keys": ("keys", "KEYS", "List, create, rotate and revoke API keys."),
     "members": ("members", "MEMBERS", "List, invite, change and remove members."),
@@ -40,7 +40,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "holds": ("keeping", "HOLDS", "Set and release legal holds."),
     "erase": ("keeping", "ERASE", "Erase a person, or chosen values."),
     "approvals": ("keeping", "APPROVALS", "Decide what needs a second person."),
+    "publish": ("publish", "PUBLISH", "Copy checkpoints and tiles to a folder or S3."),
     "witness": ("witness", "WITNESS", "Watch somebody else's log and cosign it."),
+    "backup": ("backup", "BACKUP", "Write everything a server needs to be itself again into a file."),
+    "restore": ("backup", "RESTORE", "Make an installation of a backup, and check every row."),
     "doctor": ("check", "DOCTOR", "Check an installation and say what to do."),
 }
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import cast
 
 import click
@@ -28,15 +23,18 @@ from rich.text import Text
 from tallystick.catalogue.describe import verb_of
 from tallystick.cli.connection import DATA
 from tallystick.cli.output import err, out, safe
+from tallystick.cli.policy import files_in, read_policy
+from tallystick.cli.subject import RELEASE, subject_of
 from tallystick.errors import Refused
 from tallystick.merkle.keys import VerifierKey
 from tallystick.services.examine import Diagnosis
+from tallystick.verify.cosigned import judge, prepare
 from tallystick.verify.file import verify_file
 from tallystick.verify.instance import Means
 from tallystick.verify.known import Kept, Keys
 from tallystick.verify.report import Report
+from tallystick.verify.static import verify_static
 
-PIECE_BYTES = 1 << 18
 TEXT_BYTES_MAX = 4 << 20
 SHOWN_MAX = 12
 _MARKS = {"well": ("✓", "green"), "warning": ("!", "yellow"), "ill": ("✗", "bold red")}
@@ -49,48 +47,39 @@ def verify(
     receipt: tuple[Path, ...],
     key: tuple[str, ...],
     event: Path | None,
+    proof: Path | None,
+    policy: Path | None,
     as_json: bool,
 ) -> None:
-    """Check FILE offline: a JSONL export, a receipt, or a plain pg_dump (- is standard input).
+    """Check FILE offline: an export, a receipt, a directory of tiles, or a plain pg_dump (- is standard input).
 
+    An export is JSONL, or CSV, OCSF or Langfuse's rows with the proof beside it: FILE.proof.jsonl, or both in one ZIP.
     Exit code 0 = proven, 1 = violated, 2 = could not be checked.
     """
     kept = [_kept(path) for path in (*known, *receipt)]
-    keys = cast(Keys, tuple(_key(text) for text in key))
-    means = Means(verb_of=verb_of, secret=os.urandom(32), keys=keys, kept=kept)
-    with _on_disk(file) as path:
+    made = prepare(read_policy(policy), cast(Keys, tuple(_key(text) for text in key)), kept)
+    if file != "-" and Path(file).is_dir():
+        report = judge(made, verify_static(files_in(Path(file)), kept=made.kept, keys=made.keys))
+        _show(report, as_json)
+        raise SystemExit(report.exit_code)
+    means = Means(verb_of=verb_of, secret=os.urandom(32), keys=made.keys, kept=made.kept)
+    with subject_of(file, proof) as subject:
         columns = (TextColumn("verify"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
         with Progress(*columns, console=err, transient=True) as progress:
-            task = progress.add_task("verify", total=path.stat().st_size)
-            report = verify_file(
-                lambda: _pieces(path),
-                means,
-                event=event.read_bytes() if event else b"",
-                progress=lambda done: progress.update(task, completed=done),
-            )
-    _show(report, as_json)
+            task = progress.add_task("verify", total=subject.size)
+            try:
+                report = verify_file(
+                    subject.open_file,
+                    means,
+                    event=event.read_bytes() if event else b"",
+                    progress=lambda done: progress.update(task, completed=done),
+                    beside=subject.beside,
+                    release=RELEASE,
+                )
+            except Refused as error:
+                report = Report(subject="file", unchecked=str(error))
+    _show(judge(made, report), as_json)
     raise SystemExit(report.exit_code)
-
-
-@contextmanager
-def _on_disk(file: str) -> Iterator[Path]:
-    """Give the file's path; standard input is kept in a temporary file, because some kinds are read twice."""
-    if file != "-":
-        path = Path(file)
-        if not path.is_file():
-            raise Refused(f"There is no file {file}.")
-        yield path
-        return
-    with NamedTemporaryFile(prefix="tallystick-verify-") as kept:
-        shutil.copyfileobj(sys.stdin.buffer, kept)
-        kept.flush()
-        yield Path(kept.name)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while piece := stream.read(PIECE_BYTES):
-            yield piece
 
 
 def _kept(path: Path) -> Kept:
@@ -195,6 +184,8 @@ VERIFY = click.Command(
         click.Option(["--known"], multiple=True, type=_PATH, help="An older checkpoint or receipt of this log, kept elsewhere."),
         click.Option(["--receipt"], multiple=True, type=_PATH, help="A receipt from an ingest answer; its event must be where it was."),
         click.Option(["--key"], multiple=True, help="The log's verifier key, or a file with it; pins whose signature counts."),
+        click.Option(["--proof"], type=_PATH, help="The proof of FILE, where it is not FILE.proof.jsonl."),
+        click.Option(["--policy"], type=_PATH, help="Whose word counts: keys, witnesses and quorum, authorities, older states."),
         click.Option(["--event"], type=_PATH, help="When FILE is a receipt: the event's line of an export, or its leaf."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print the report as JSON."),
     ],

@@ -1,15 +1,13 @@
-"""`search`, `tail`, `export`: reading from a server."""
+"""`search`, `tail`: reading from a server."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
-from rich.progress import DownloadColumn, Progress, TimeElapsedColumn, TransferSpeedColumn
 
 from tallystick.cli import filters
 from tallystick.cli.connection import OPTIONS, connect
@@ -99,36 +97,6 @@ def _follow(server: Any, after: int, pairs: list[tuple[str, str]]) -> Any:
                 raise AuditError(json.loads(value)["detail"])
 
 
-def export(
-    url: str | None, key: str | None, data: Path, output: Path | None, format: str, **given: Any
-) -> None:
-    """Write matching events with their proof, to be checked by anyone with `tallystick verify`."""
-    server = connect(url, key, data)
-    params = [("format", format), *filters.pairs(given)]
-    with server.stream("/v1/export", params) as answer:
-        if output is None:
-            stdout: BinaryIO = sys.stdout.buffer
-            for piece in answer.iter_bytes():
-                stdout.write(piece)
-            return
-        half = output.with_name(f".{output.name}.part")
-        with half.open("wb") as file, _progress() as progress:
-            task = progress.add_task("export", total=None)
-            for piece in answer.iter_bytes():
-                file.write(piece)
-                progress.advance(task, len(piece))
-        half.replace(output)
-    err.print(
-        safe(f"{output}: {output.stat().st_size:,} bytes. Check it anywhere with: tallystick verify {output}")
-    )
-
-
-def _progress() -> Progress:
-    return Progress(
-        "{task.description}", DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn(), console=err
-    )
-
-
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print events as JSON lines.")
 SEARCH = click.Command(
     "search", callback=search, help=search.__doc__, params=[
@@ -144,12 +112,5 @@ TAIL = click.Command(
         *filters.options(), _JSON,
         click.Option(["--after"], type=int, help="Position to start after; -1 is the beginning."),
         *OPTIONS,
-    ],
-)  # fmt: skip
-EXPORT = click.Command(
-    "export", callback=export, help=export.__doc__, params=[
-        click.Option(["--output", "-o"], type=click.Path(path_type=Path), help="File to write; absent = standard output."),
-        click.Option(["--format"], type=click.Choice(["jsonl"]), default="jsonl", show_default=True),
-        *filters.options(), *OPTIONS,
     ],
 )  # fmt: skip

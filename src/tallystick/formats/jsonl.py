@@ -1,4 +1,7 @@
-"""Writes the JSONL export that verifies itself (docs/reference/export-format.md); memory stays constant."""
+"""Writes the JSONL export that verifies itself, and proofs of files beside them (docs/reference/export-format.md).
+
+Memory stays constant.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ from tallystick.errors import Tampered
 from tallystick.verify.layout import (
     BARE_MAX,
     Header,
+    ProofHeader,
     Trailer,
     bare_line,
     full_line,
     header_line,
+    proof_line,
     record_line,
     trailer_line,
 )
@@ -35,7 +40,7 @@ class ExportRow(NamedTuple):
 
 
 class JsonlWriter:
-    """Turns the rows of one export into its bytes; every method returns what to send next.
+    """Turns the rows of one export, or with a header of that kind of one proof, into bytes to be sent next.
 
     Rows come in order of position, one for each position of the range. Raises Tampered at a hole: what is
     not there cannot be exported as if it were.
@@ -68,9 +73,7 @@ class JsonlWriter:
             else:
                 if self._waiting:
                     lines.append(self._bare_line())
-                lines.append(
-                    full_line(row.position, self._header.organization, row.leaf, row.opening, row.seed)
-                )
+                lines.append(self._event_line(row.position, row.leaf, row.opening, row.seed))
                 self.has_gaps = self.has_gaps or len(row.seed) != SEED_BYTES
                 self._events += 1
             self._position += 1
@@ -93,6 +96,11 @@ class JsonlWriter:
         rest = self._bare_line() if self._waiting else b""
         digest = hashlib.sha256(self._first_line).hexdigest()
         return rest + trailer_line(Trailer(events=self._events, bare=self._bare, header_sha256=digest))
+
+    def _event_line(self, position: int, leaf: bytes, opening: bytes, seed: bytes) -> bytes:
+        if isinstance(self._header, ProofHeader):
+            return proof_line(position, leaf, opening, seed)
+        return full_line(position, self._header.organization, leaf, opening, seed)
 
     def _expect(self, position: int) -> None:
         if position != self._position or position > self._header.end:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from tallystick.errors import NotFound, TryLater
 from tallystick.event.moment import instant_text
@@ -18,19 +19,36 @@ from tallystick.merkle.range_proof import RangeProof, range_nodes
 from tallystick.merkle.tile import reader_over, tiles_holding
 from tallystick.query.model import Query, filters_of
 from tallystick.query.parse import format
+from tallystick.services.export_lines import Count, written
 from tallystick.services.export_rows import ExportRows
 from tallystick.services.log import inclusion_proof
 from tallystick.services.log_state import read_tiles
 from tallystick.services.narrow import narrow
 from tallystick.services.permissions import EXPORT
 from tallystick.services.principal import Principal
+from tallystick.services.renderings import writer_of
 from tallystick.services.sign import Signer
 from tallystick.store import export as stored
 from tallystick.store import logs
 from tallystick.store.connect import Connection, Pool, transaction
-from tallystick.verify.layout import Header
+from tallystick.verify.layout import Header, ProofHeader, Rendering
 
 RECORDS_AT_ONCE = 16
+
+
+class Proven(NamedTuple):
+    """A file and the proof beside it, which is read after the file; None of one that proves itself."""
+
+    file: AsyncIterator[bytes]
+    proof: AsyncIterator[bytes] | None
+
+
+class _Begun(NamedTuple):
+    """An export whose range is fixed; `tells_all` tells whether its reader sees the whole log."""
+
+    header: Header
+    selection: stored.Selection
+    tells_all: bool
 
 
 class Export:
@@ -41,32 +59,58 @@ class Export:
         self._signer = signer
         self._now = now
 
-    async def jsonl(self, principal: Principal, query: Query) -> AsyncIterator[bytes]:
+    async def jsonl(
+        self, principal: Principal, query: Query, *, withholding: bool = False
+    ) -> AsyncIterator[bytes]:
         """Begin a JSONL export of the events that match and return its bytes, to be sent as they come.
 
         The log's head is fixed now: events recorded later are not in it. The range is every position that a time
         range in `query` reaches, else the whole log; the page of the query plays no part. Who sees
-        a part of the log gets that part in full and the rest as hashes. Raises Forbidden without the
+        a part of the log gets that part in full and the rest as hashes; `withholding` treats everybody so where records
+        account for what is gone. Raises Forbidden without the
         permission, NotFound for a log without any checkpoint. The stream raises Tampered at a hole and then lacks
         its last line, so that no reader takes it for complete.
         """
+        begun = await self._begin(principal, query, withholding)
+        return self._lines(begun, JsonlWriter(begun.header))
+
+    async def proven(
+        self,
+        principal: Principal,
+        query: Query,
+        rendering: Rendering,
+        *,
+        count: Count | None = None,
+        withholding: bool = False,
+    ) -> Proven:
+        """Begin an export as another rendering, with its proof; `count` is told of its events. See `jsonl`."""
+        begun = await self._begin(principal, query, withholding)
+        header = begun.header
+        rows = ExportRows(self._pool, begun.selection, header.start, header.end)
+        said = {name: value for name, value in asdict(header).items() if name != "format"}
+        proof = begun._replace(header=ProofHeader(**said, rendering=rendering))
+        file = written(rows, writer_of(rendering, header.origin), count)
+        return Proven(file, self._lines(proof, JsonlWriter(proof.header)))
+
+    async def range(self, organization_id: UUID, first: int, end: int) -> AsyncGenerator[bytes]:
+        """Yield the JSONL export of positions [first, end), all of them in full, for the server's own archives."""
+        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
+            header = await self._header(connection, organization_id, Query(), (first, end))
+            selection = await stored.select(connection, organization_id, Query())
+        begun = _Begun(header, selection, True)
+        async with aclosing(self._lines(begun, JsonlWriter(header))) as lines:
+            async for piece in lines:
+                yield piece
+
+    async def _begin(self, principal: Principal, query: Query, withholding: bool) -> _Begun:
         principal.require(EXPORT)
         wanted = narrow(principal, replace(filters_of(query), range=""))
         async with transaction(
             self._pool, reading=True, organization=principal.organization_id
         ) as connection:
             header = await self._header(connection, principal.organization_id, wanted)
-            selection = await stored.select(connection, principal.organization_id, wanted, None)
-        return self._lines(header, selection, tells_all=principal.sees_all)
-
-    async def range(self, organization_id: UUID, first: int, end: int) -> AsyncGenerator[bytes]:
-        """Yield the JSONL export of positions [first, end), all of them in full, for the server's own archives."""
-        async with transaction(self._pool, reading=True, organization=organization_id) as connection:
-            header = await self._header(connection, organization_id, Query(), (first, end))
-            selection = await stored.select(connection, organization_id, Query(), None)
-        async with aclosing(self._lines(header, selection, tells_all=True)) as lines:
-            async for piece in lines:
-                yield piece
+            selection = await stored.select(connection, principal.organization_id, wanted)
+        return _Begun(header, selection, principal.sees_all and not withholding)
 
     async def _header(
         self, connection: Connection, organization_id: UUID, query: Query, span: tuple[int, int] | None = None
@@ -95,10 +139,8 @@ class Export:
             right=tuple(map(encode_base64, proof.right)),
         )
 
-    async def _lines(
-        self, header: Header, selection: stored.Selection, *, tells_all: bool
-    ) -> AsyncGenerator[bytes]:
-        writer = JsonlWriter(header)
+    async def _lines(self, begun: _Begun, writer: JsonlWriter) -> AsyncGenerator[bytes]:
+        header, selection, tells_all = begun
         yield writer.begin()
         rows = ExportRows(self._pool, selection, header.start, header.end)
         async with aclosing(rows.pieces()) as pieces:

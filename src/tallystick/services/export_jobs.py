@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,9 +17,9 @@ from tallystick.errors import AuditError, Conflict, NotFound, Refused, TooLarge
 from tallystick.event.model import Context, Target
 from tallystick.query.model import Query, filters_of
 from tallystick.query.parse import format, parse
-from tallystick.services.export import Export
+from tallystick.services.export import Export, Proven
 from tallystick.services.export_lines import Count, LineExport
-from tallystick.services.export_writing import Writing
+from tallystick.services.export_writing import Writing, proof_of, remove
 from tallystick.services.ingest import Ingest
 from tallystick.services.log import Log
 from tallystick.services.narrow import narrow
@@ -41,6 +41,12 @@ FORMATS: Final[Mapping[str, str]] = {
     "csv": "csv", "jsonl": "jsonl", "ocsf-1.1.0": "ocsf-1.1.0.jsonl", "ocsf-1.7.0": "ocsf-1.7.0.jsonl",
     "langfuse-jsonl": "langfuse.jsonl",
 }  # fmt: skip
+# How those are written that are not the log's own: format, and of OCSF version and view.
+_RENDERINGS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "csv": ("csv",), "ocsf-1.1.0": ("ocsf", "1.1.0", "default"), "ocsf-1.7.0": ("ocsf", "1.7.0", "default"),
+    "langfuse-jsonl": ("langfuse-jsonl",),
+}  # fmt: skip
+PROVEN_BESIDE: Final = frozenset(_RENDERINGS)  # their proof is a file of its own
 log = structlog.get_logger("tallystick.exports")
 
 
@@ -156,11 +162,15 @@ class ExportJobs:
         )  # fmt: skip
 
     async def fetch(
-        self, principal: Principal, export_id: str, context: Context
+        self, principal: Principal, export_id: str, context: Context, *, proof: bool = False
     ) -> tuple[ExportRecord, Path]:
-        """Return a finished export and its file, once the log says who fetched it; raises NotFound when it is gone."""
+        """Return a finished export and its file, once the log says who fetched it; raises NotFound when it is gone.
+
+        With `proof` the file is the proof beside it, which formats that prove themselves do not have.
+        """
         found = await self.get(principal, export_id)
         path = self.path_of(principal.organization_id, export_id, found.format)
+        path = proof_of(path) if proof else path
         if (
             found.state != "done"
             or found.finished_at is None
@@ -172,7 +182,8 @@ class ExportJobs:
             )
         await record_act(
             self._ingest, principal, "export.downloaded", targets=[Target(type="data_export", id=export_id)],
-            metadata={"format": found.format, "events": found.events}, context=context,
+            metadata={"format": found.format, "events": found.events, **({"part": "proof"} if proof else {})},
+            context=context,
         )  # fmt: skip
         return found, path
 
@@ -203,7 +214,7 @@ class ExportJobs:
 
     async def _drop_old(self) -> None:
         for organization_id, export_id, wanted in await rows.expire(self._writer, self._now() - KEPT):
-            self.path_of(organization_id, export_id, wanted).unlink(missing_ok=True)
+            remove(self.path_of(organization_id, export_id, wanted))
 
     async def _work(self) -> bool:
         at = self._now()
@@ -213,31 +224,31 @@ class ExportJobs:
         path = self.path_of(taken.organization_id, taken.id, taken.format)
         try:
             await Writing(self._writer, taken, path, seen=at, now=self._now).write(
-                lambda count: self._stream_of(taken, count), await self._checkpoint_of(taken.organization_id)
+                lambda count: self._streams_of(taken, count), await self._checkpoint_of(taken.organization_id)
             )
         except AuditError as error:
-            path.unlink(missing_ok=True)
+            remove(path)
             log.warning("export failed", export=taken.id, reason=str(error))
         except OSError as error:
-            path.unlink(missing_ok=True)
+            remove(path)
             log.warning("export failed", export=taken.id, reason=error.strerror)
         return True
 
-    async def _stream_of(self, taken: Taken, count: Count) -> AsyncIterator[bytes]:
-        """Begin the stream of an export; what may be seen was settled when it was asked for. `count` is told events."""
+    async def _streams_of(self, taken: Taken, count: Count) -> Proven:
+        """Begin the streams of an export; what may be seen was settled when it was asked for. `count` is told events.
+
+        What the records beside a part of the log say of others is withheld: whose the export is may not see all of it.
+        """
         server = Principal(
             organization_id=taken.organization_id, kind="server", id=taken.owner_id, name=taken.owner_name,
             permissions=frozenset({EXPORT}),
         )  # fmt: skip
         query = parse([("q", taken.filter)] if taken.filter else [], now=self._now())
-        if taken.format.startswith("ocsf-"):
-            version: Any = taken.format.removeprefix("ocsf-")
-            return await self._lines.ocsf(server, query, version=version, view="default", count=count)
-        if taken.format == "csv":
-            return await self._lines.csv(server, query, count=count)
-        if taken.format == "langfuse-jsonl":
-            return await self._lines.langfuse(server, query, count=count)
-        return await self._export.jsonl(server, query)
+        if taken.format == "jsonl":
+            return Proven(await self._export.jsonl(server, query, withholding=True), None)
+        what: Any = _RENDERINGS[taken.format]
+        rendering = self._lines.rendering(*what)
+        return await self._export.proven(server, query, rendering, count=count, withholding=True)
 
     async def _checkpoint_of(self, organization_id: UUID) -> str | None:
         """Return the newest checkpoint, None for an empty log."""

@@ -1,4 +1,4 @@
-"""One export written into its file, with its progress told as it goes."""
+"""One export written into its file, and its proof beside it, with its progress told as it goes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,28 @@ from pathlib import Path
 from typing import Final
 
 from tallystick.errors import AuditError
+from tallystick.services.export import Proven
 from tallystick.services.export_lines import Count
 from tallystick.store import exports as rows
 from tallystick.store.connect import Pool
 from tallystick.store.exports import Taken
+from tallystick.verify.layout import PROOF_ENDING
 
 PROGRESS_SECONDS: Final = 1.0
-Begin = Callable[[Count], Awaitable[AsyncIterator[bytes]]]
+Begin = Callable[[Count], Awaitable[Proven]]
 _EVENTS = re.compile(rb'\{"events":(\d+),[^\n]*\n$')
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+
+def proof_of(path: Path) -> Path:
+    """Return where the proof of an export's file lies."""
+    return path.with_name(path.name + PROOF_ENDING)
+
+
+def remove(path: Path) -> None:
+    """Remove an export's file and its proof."""
+    path.unlink(missing_ok=True)
+    proof_of(path).unlink(missing_ok=True)
 
 
 class Writing:
@@ -38,10 +51,15 @@ class Writing:
     async def write(self, begin: Begin, checkpoint: str | None) -> None:
         """Write the file; raises what the stream raises, after the export was marked as failed."""
         try:
-            stream = await begin(self._count)
+            streams = await begin(self._count)
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not await self._copy(stream, checkpoint):
-                self._path.unlink(missing_ok=True)
+            written = await self._copy(streams.file, self._path, checkpoint, self._note)
+            if written and streams.proof is not None:
+                written = await self._copy(
+                    streams.proof, proof_of(self._path), checkpoint, lambda piece: None
+                )
+            if not written:
+                remove(self._path)
                 return
         except AuditError as error:
             await self._finish("failed", str(error))
@@ -50,22 +68,32 @@ class Writing:
             await self._finish("failed", f"The file could not be written: {error.strerror}.")
             raise
         if not await self._finish("done", None):
-            self._path.unlink(missing_ok=True)
+            remove(self._path)
 
-    async def _copy(self, stream: AsyncIterator[bytes], checkpoint: str | None) -> bool:
+    async def _copy(
+        self,
+        stream: AsyncIterator[bytes],
+        path: Path,
+        checkpoint: str | None,
+        note: Callable[[bytes], None],
+    ) -> bool:
+        """Write a stream into a file, telling how far it is; False when the export is not ours any more."""
         told = asyncio.get_running_loop().time()
-        with os.fdopen(os.open(self._path, _FRESH, 0o600), "wb") as file:
+        with os.fdopen(os.open(path, _FRESH, 0o600), "wb") as file:
             async with aclosing(stream):  # pyright: ignore[reportArgumentType]
                 async for piece in stream:
                     await asyncio.to_thread(file.write, piece)
-                    self._hash.update(piece)
-                    self._bytes += len(piece)
-                    self._last = (self._last + piece)[-200:]
+                    note(piece)
                     if asyncio.get_running_loop().time() - told > PROGRESS_SECONDS:
                         told = asyncio.get_running_loop().time()
                         if not await self._tell(checkpoint):
                             return False
         return await self._tell(checkpoint)
+
+    def _note(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self._bytes += len(piece)
+        self._last = (self._last + piece)[-200:]
 
     async def _tell(self, checkpoint: str | None) -> bool:
         seen = self._now()

@@ -1,4 +1,4 @@
-"""Verifies a JSONL export, full or filtered, in one pass and constant memory."""
+"""Verifies a JSONL export, or a proof and the file beside it, full or filtered, in one pass and constant memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tallystick.merkle.note import decode_base64
 from tallystick.merkle.proof import verify_inclusion
 from tallystick.merkle.tree import leaf_hash as hash_of_leaf
 from tallystick.verify.account import Account
+from tallystick.verify.beside import Comparison, EventRow, OpenBeside
 from tallystick.verify.known import Kept, Keys, compare, note_trust
 from tallystick.verify.layout import (
     LINE_BYTES_MAX,
@@ -26,6 +27,7 @@ from tallystick.verify.layout import (
     Line,
     Trailer,
     bare_line,
+    leaf_of,
     read_bare,
     read_record_line,
     read_trailer,
@@ -52,13 +54,16 @@ def verify_export(
     keys: Keys = (),
     progress: Progress | None = None,
     spread: Spread | None = None,
+    beside: OpenBeside | None = None,
+    release: str = "",
 ) -> Report:
-    """Verify the bytes of a JSONL export, given in pieces of any size; 256 KiB are the quickest.
+    """Verify the bytes of a JSONL export or of a proof, given in pieces of any size; 256 KiB are the quickest.
 
     `keys` are the log keys the caller trusts; without them the key named in the export is used and the report
     says so. `kept` are older checkpoints and receipts of the same log. `progress` is told after each piece how
-    many bytes are done. `spread` may check blocks in other processes, see `Spread`. Never raises for anything
-    the file holds.
+    many bytes are done. `spread` may check blocks in other processes, see `Spread`. `beside` opens the file that a
+    proof is of, None when it is not at hand; `release` is the one of Tallystick that compares it. Never raises for
+    anything the files hold.
     """
     report = Report(subject="export")
     blocks = whole_lines(chunks, LINE_BYTES_MAX)
@@ -68,7 +73,7 @@ def verify_export(
     except (Refused, Tampered) as error:
         report.unchecked = f"this cannot be verified as a JSONL export of Tallystick: {error}"
         return report
-    check = _ExportCheck(opened, report, first + newline)
+    check = _ExportCheck(opened, report, first + newline, Comparison(opened.header, report, beside, release))
     done = len(first + newline)
     quick = partial(check_block, check.source)
     for block, found in (spread or one_by_one)(quick, _without_trailer(chain((rest,), blocks))):
@@ -99,11 +104,13 @@ def _without_trailer(blocks: Iterable[bytes]) -> Iterator[bytes]:
 class _ExportCheck:
     """Takes the lines after the header; what is wrong goes to the report, what is right is said at the end."""
 
-    def __init__(self, opened: Opened, report: Report, first_line: bytes) -> None:
-        self._opened, self._report = opened, report
+    def __init__(self, opened: Opened, report: Report, first_line: bytes, comparison: Comparison) -> None:
+        self._opened, self._report, self._comparison = opened, report, comparison
         self._header = opened.header
         self._origin, self._organization = opened.header.origin, opened.header.organization
-        self.source = Source(self._origin, self._organization, bool(opened.header.filter))
+        self.source = Source(
+            self._origin, self._organization, bool(opened.header.filter), comparison.is_beside
+        )
         self._header_sha256 = hashlib.sha256(first_line).hexdigest()
         self._trailer: Trailer | None = None
         self._line_number = 1
@@ -130,6 +137,7 @@ class _ExportCheck:
         self._events += quick.events
         self._bare += quick.bare
         self._received_at = quick.last_received_at or self._received_at
+        self._comparison.compare(quick.rows)
 
     def _take_with_care(self, block: bytes) -> None:
         lines = block.split(b"\n")
@@ -154,7 +162,9 @@ class _ExportCheck:
             if line.leaf_hashes is not UNSET:
                 leaf_hashes += self._hashes(raw, line)
                 return
-            leaf_hash, wrong = check_full_line(raw, line, self._organization)
+            leaf_hash, wrong = check_full_line(
+                raw, line, self._organization, readable_beside=self._comparison.is_beside
+            )
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             if raw.startswith(TRAILER_START):
                 self._end(raw)
@@ -172,6 +182,9 @@ class _ExportCheck:
             if wrong is not None or leaf.origin != self._origin or leaf.received_at < self._received_at:
                 self._complain(line, leaf, wrong)
             self._enter(line, leaf, wrong)
+            if wrong is None and self._comparison.is_beside:
+                opening = msgspec.json.encode(line.opening)
+                self._comparison.compare([EventRow(line.position, leaf_of(raw), opening, leaf_hash)])
             self._received_at = leaf.received_at
             self._events += 1
             self._position += 1
@@ -267,6 +280,7 @@ class _ExportCheck:
     def finish(self) -> None:
         """Close the tree and say what is proven and what is not."""
         report, header = self._report, self._header
+        self._comparison.finish()
         if self._trailer is None:
             report.violate(
                 "truncated", "the end", "the last line is missing: the file was cut off or never finished"
@@ -312,6 +326,6 @@ class _ExportCheck:
         compare(self._opened.known, history, header.size, report)
         if not report.violations:
             report.proven += [
-                f"{self._events} events in full: unchanged, and each readable form says what was sealed",
+                f"{self._events} events in full: unchanged{self._comparison.proven}",
                 f"positions {header.start} to {header.end}: complete and in order under the checkpoint of {header.size} events",
             ]

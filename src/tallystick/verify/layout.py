@@ -20,11 +20,13 @@ from tallystick.verify.readable import Readable, readable
 from tallystick.verify.reseal import SEED_BYTES, read_opening
 
 FORMAT: Final = "tallystick-export"
+PROOF_ENDING: Final = ".proof.jsonl"  # what the name of a proof has behind the name of the file it is of
 VERSION: Final = 1
 BARE_MAX: Final = 256
 # The largest event is 256 KiB and stands in its line twice, beside a leaf of up to 64 KiB.
 LINE_BYTES_MAX: Final = 4 << 20
 HEADER_START: Final = b'{"format":"tallystick-export","version":'
+PROOF_START: Final = b'{"format":"tallystick-proof","version":'
 TRAILER_START: Final = b'{"events":'
 RECORD_START: Final = b'{"record":'
 
@@ -50,6 +52,22 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint: str
     left: tuple[str, ...]
     right: tuple[str, ...]
+
+
+class Rendering(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the file beside a proof is, and which release of Tallystick wrote it; `version` and `view` are OCSF's."""
+
+    format: Literal["csv", "ocsf", "langfuse-jsonl", "parquet"]
+    release: str
+    version: str = ""
+    view: str = ""
+
+
+class ProofHeader(Header, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first line of a proof: an export whose readable form is a file of its own beside it."""
+
+    format: Literal["tallystick-proof"] = "tallystick-proof"  # pyright: ignore[reportIncompatibleVariableOverride]
+    rendering: Rendering
 
 
 class Trailer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +107,15 @@ class FullLine(Struct, gc=False):
     leaf: Leaf | Raw
 
 
+class ProofLine(Struct, gc=False):
+    """The line of one event in a proof: as in an export, without the readable form."""
+
+    position: int
+    opening: Mapping[str, Raw] | Raw
+    seed: str | Mapping[str, str] | Raw
+    leaf: Leaf | Raw
+
+
 class RecordLine(Struct, forbid_unknown_fields=True, gc=False):
     """A record that accounts for what is gone, where an export does not hold it as an event of its own."""
 
@@ -101,6 +128,7 @@ class RecordLine(Struct, forbid_unknown_fields=True, gc=False):
 
 LEAF_KEY: Final = b',"leaf":{'
 LEAF_AT: Final = len(LEAF_KEY) - 1
+_SEED_AND_KEY: Final = len(b',"seed":""') + 2 * SEED_BYTES + len(b',"leaf":')
 
 
 def leaf_of(line: bytes) -> bytes:
@@ -110,6 +138,7 @@ def leaf_of(line: bytes) -> bytes:
 
 _encode = msgspec.json.Encoder().encode
 _header = msgspec.json.Decoder(Header)
+_proof_header = msgspec.json.Decoder(ProofHeader)
 _trailer = msgspec.json.Decoder(Trailer)
 _record = msgspec.json.Decoder(RecordLine)
 
@@ -138,6 +167,17 @@ def full_line(position: int, organization: str, leaf: bytes, opening: bytes, see
         ) from None
     shown = seed.hex() if len(seed) == SEED_BYTES else Raw(seed)
     return _encode(FullLine(position, event, Raw(opening), shown, Raw(leaf))) + b"\n"
+
+
+def proof_line(position: int, leaf: bytes, opening: bytes, seed: bytes) -> bytes:
+    """Return the line of one event in a proof, as the log stores it; see `full_line`."""
+    shown = b'"%b"' % seed.hex().encode() if len(seed) == SEED_BYTES else seed
+    return b'{"position":%d,"opening":%b,"seed":%b,"leaf":%b}\n' % (position, opening, shown, leaf)
+
+
+def opening_of(line: bytes, position: int, leaf_at: int) -> bytes:
+    """Return the bytes of the opening of an encoded `ProofLine` with a whole seed, whose leaf begins at `leaf_at`."""
+    return line[len(b'{"position":%d,"opening":' % position) : leaf_at - _SEED_AND_KEY]
 
 
 def bare_line(position: int, leaf_hashes: Sequence[bytes], *, removed: bool = False) -> bytes:
@@ -179,8 +219,9 @@ def read_record_line(raw: bytes) -> RecordLine:
 
 def read_header(line: bytes) -> Header:
     """Read the first line; raises Refused when it is not one, or not spelled as `header_line` spells it."""
+    decoder = _proof_header if line.startswith(PROOF_START) else _header
     try:
-        header = _header.decode(line)
+        header = decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Refused(f"the header cannot be read: {error}", rule="header") from None
     if header_line(header) != line:

@@ -16,7 +16,17 @@ from msgspec import UNSET
 
 from tallystick.errors import Refused, Tampered
 from tallystick.event.leaf import VERSION
-from tallystick.verify.layout import LEAF_AT, LEAF_KEY, FullLine, Line, bare_line, read_bare
+from tallystick.verify.beside import EventRow
+from tallystick.verify.layout import (
+    LEAF_AT,
+    LEAF_KEY,
+    FullLine,
+    Line,
+    ProofLine,
+    bare_line,
+    opening_of,
+    read_bare,
+)
 from tallystick.verify.readable import readable
 from tallystick.verify.records import RECORDS
 from tallystick.verify.reseal import sealed_digest, seed_of
@@ -32,17 +42,22 @@ _NOT_QUICK = (
 
 
 class Source(NamedTuple):
-    """What all lines of an export have in common; `filtered` tells whether bare hashes may stand in it."""
+    """What all lines of an export have in common.
+
+    `filtered` tells whether bare hashes may stand in it, `readable_beside` that its readable form is a file of its own.
+    """
 
     origin: str
     organization: str
     filtered: bool
+    readable_beside: bool = False
 
 
 class Block(NamedTuple):
     """Lines that are all right in themselves: leaf hashes of positions [start, end), and the times at both ends.
 
-    `lines` counts lines, `events` and `bare` positions in full and as hashes; the times are "" without an event.
+    `lines` counts lines, `events` and `bare` positions in full and as hashes; the times are "" without an event. `rows`
+    are the events of a proof, to be compared with the file beside it.
     """
 
     start: int
@@ -53,6 +68,7 @@ class Block(NamedTuple):
     events: int
     bare: int
     leaf_hashes: list[bytes]
+    rows: list[EventRow]
 
 
 def check_block(source: Source, block: bytes) -> Block | None:
@@ -91,15 +107,17 @@ def _follow(before: Block | None, after: Block | None) -> Block | None:
         before.events + after.events,
         before.bare + after.bare,
         before.leaf_hashes + after.leaf_hashes,
+        before.rows + after.rows,
     )
 
 
 def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
-    origin, organization, filtered = source
+    origin, organization, filtered, readable_beside = source
     start = position = lines[0].position
     first, last, events = "", "", 0
     leaf_hashes: list[bytes] = []
     written: list[bytes] = []
+    rows: list[EventRow] = []
     for line in lines:
         # A line of another position than expected differs from what is written here.
         leaf, opening, seed = line.leaf, line.opening, line.seed
@@ -114,12 +132,19 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
         if leaf.origin != origin or leaf.received_at < last or leaf.v != VERSION or leaf.action in RECORDS:
             return None
         again = _encode(
-            FullLine(position, readable(leaf, opening, position, organization), opening, seed, leaf)
+            ProofLine(position, opening, seed, leaf)
+            if readable_beside
+            else FullLine(position, readable(leaf, opening, position, organization), opening, seed, leaf)
         )
         if sealed_digest(opening, seed_of(seed)) != leaf.sealed:
             return None
-        leaf_hashes.append(sha256(b"\x00" + again[again.rindex(LEAF_KEY) + LEAF_AT : -1]).digest())
+        leaf_at = again.rindex(LEAF_KEY) + LEAF_AT
+        leaf_bytes = again[leaf_at:-1]
+        leaf_hash = sha256(b"\x00" + leaf_bytes).digest()
+        leaf_hashes.append(leaf_hash)
         written.append(again)
+        if readable_beside:
+            rows.append(EventRow(position, leaf_bytes, opening_of(again, position, leaf_at), leaf_hash))
         last = leaf.received_at
         first = first or last
         events += 1
@@ -127,4 +152,6 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
     written.append(b"")
     if b"\n".join(written) != block:
         return None
-    return Block(start, position, first, last, len(lines), events, position - start - events, leaf_hashes)
+    return Block(
+        start, position, first, last, len(lines), events, position - start - events, leaf_hashes, rows
+    )

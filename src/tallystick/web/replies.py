@@ -24,6 +24,7 @@ FEED = (
 EXPORT = (
     Reply(status=200, summary="One JSON document a line.", type="application/jsonl", schema=_TEXT),
     Reply(status=200, summary="One event a line, headings first.", type="text/csv", schema=_TEXT),
+    Reply(status=200, summary="A file and its proof.", type="application/zip", schema=_TEXT),
 )
 METRICS = (
     Reply(status=200, summary="All numbers, in Prometheus' text format.", type="text/plain", schema=_TEXT),

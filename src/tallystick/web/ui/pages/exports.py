@@ -11,7 +11,8 @@ from tallystick.errors import AuditError
 from tallystick.event.moment import instant_text
 from tallystick.query import Query, parse
 from tallystick.query.parse import format as written
-from tallystick.services.export_jobs import FORMATS, KEPT
+from tallystick.services.export_jobs import FORMATS, KEPT, PROVEN_BESIDE
+from tallystick.verify.layout import PROOF_ENDING
 from tallystick.web.api.answers import json_answer
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import status_of
@@ -23,7 +24,7 @@ from tallystick.web.ui.render import render, see_other
 WHERE = "/exports"
 DIRECT_MAX = 50_000  # more than this is written into a file first
 LABELS = {
-    "csv": "CSV, for spreadsheets", "jsonl": "JSONL with its proof, for auditors", "ocsf-1.1.0": "OCSF 1.1.0, for SIEMs and lakes",
+    "csv": "CSV, for spreadsheets", "jsonl": "JSONL, with its proof in it, for auditors", "ocsf-1.1.0": "OCSF 1.1.0, for SIEMs and lakes",
     "ocsf-1.7.0": "OCSF 1.7.0", "langfuse-jsonl": "Langfuse's rows",
 }  # fmt: skip
 
@@ -38,7 +39,7 @@ async def _list(call: Call, *, error: AuditError | None = None) -> Answer:
     open_ones = any(one.state in ("waiting", "running") for one in found)
     return render(
         call, "exports/exports.html", 200 if error is None else status_of(error)[0], title="Exports", found=found,
-        labels=LABELS, kept=KEPT, now=call.services.now(), error=error, headers={"Refresh": "2"} if open_ones else {},
+        labels=LABELS, proven_beside=PROVEN_BESIDE, kept=KEPT, now=call.services.now(), error=error, headers={"Refresh": "2"} if open_ones else {},
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ async def begin(call: Call) -> Answer:
         query = _query(call, filter)
         total, exact = await _count(call, query)
         if exact and total <= DIRECT_MAX and wanted in FORMATS and "job" not in fields:
-            return see_other(_download(wanted, filter))
+            return see_other(_download(wanted, filter, proof="proof" in fields))
         await call.services.export_jobs.start(
             call.caller, query, wanted, total=total, exact=exact, context=call.context
         )
@@ -85,11 +86,13 @@ async def begin(call: Call) -> Answer:
     return see_other(WHERE)
 
 
-def _download(wanted: str, filter: str) -> str:
-    """Return the address of the stream that the API gives."""
+def _download(wanted: str, filter: str, *, proof: bool) -> str:
+    """Return the address of the stream that the API gives; with `proof`, where it is not in the file, a ZIP of both."""
     pairs = (
         [("format", "ocsf"), ("version", wanted[5:])] if wanted.startswith("ocsf-") else [("format", wanted)]
     )
+    if proof and wanted in PROVEN_BESIDE:
+        pairs.append(("proof", "zip"))
     return "/v1/export?" + urlencode([*pairs, *([("q", filter)] if filter else [])])
 
 
@@ -103,10 +106,14 @@ async def cancel(call: Call) -> Answer:
 
 
 async def fetch(call: Call) -> Answer:
-    """Hand out the file of an export."""
-    found, path = await call.services.export_jobs.fetch(call.caller, call.path("id"), call.context)
-    kind = "text/csv; charset=utf-8" if found.format == "csv" else "application/jsonl"
-    return FileResponse(path, media_type=kind, filename=f"tallystick-{found.id}.{FORMATS[found.format]}")
+    """Hand out the file of an export, or with `part=proof` the proof beside it."""
+    proof = ("part", "proof") in call.query()
+    found, path = await call.services.export_jobs.fetch(
+        call.caller, call.path("id"), call.context, proof=proof
+    )
+    name = f"tallystick-{found.id}.{FORMATS[found.format]}"
+    kind = "text/csv; charset=utf-8" if found.format == "csv" and not proof else "application/jsonl"
+    return FileResponse(path, media_type=kind, filename=name + (PROOF_ENDING if proof else ""))
 
 
 async def manifest(call: Call) -> Answer:
