@@ -7,7 +7,7 @@ import io
 import json
 import os
 import zipfile
-from datetime import timedelta
+import zlib
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,6 @@ from uuid import uuid4
 from services.appending import REDACTION, event
 from services.keeping import Office
 from tallystick.catalogue.describe import verb_of
-from tallystick.formats.evidence_zip import Part, spooled, zip_pieces
 from tallystick.query.model import Query
 from tallystick.services.evidence_bundle import Bundles
 from tallystick.services.ingest import Ingest
@@ -25,6 +24,7 @@ from tallystick.services.keeping.rules import Wish
 from tallystick.services.log import Log
 from tallystick.services.read import Read
 from tallystick.verify.bundle import verify_bundle
+from tallystick.verify.bundle_zip import Entry, directory, local_header
 from tallystick.verify.instance import Means
 from tallystick.verify.known import Kept
 from tallystick.verify.report import Report
@@ -83,18 +83,14 @@ def files_of(bundle: bytes) -> dict[str, bytes]:
         return {name: opened.read(name) for name in opened.namelist()}
 
 
-def packed(files: dict[str, bytes], folder: Path) -> bytes:
+def packed(files: dict[str, bytes]) -> bytes:
     """Return a bundle of these files, spelled as bundles are."""
-    parts: list[Part] = []
-    place = folder / uuid4().hex
-    place.mkdir()
-    for at, (name, content) in enumerate(files.items()):
-        part = spooled(str(at), place, content)
-        parts.append(part._replace(name=name))
-    whole = b"".join(zip_pieces(parts))
-    for part in parts:
-        part.path.unlink()
-    return whole
+    entries: list[Entry] = []
+    whole = b""
+    for name, content in files.items():
+        entries.append(Entry(name, len(content), zlib.crc32(content), len(whole)))
+        whole += local_header(entries[-1]) + content
+    return whole + directory(entries, len(whole))
 
 
 def resummed(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -107,6 +103,3 @@ def resummed(files: dict[str, bytes]) -> dict[str, bytes]:
     ]
     again = json.dumps(manifest, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     return {name: again if name == "manifest.json" else content for name, content in files.items()}
-
-
-LATER = timedelta(days=1)

@@ -126,7 +126,7 @@ class _Making:
     shown: list[dict[str, Any]] = field(default_factory=list)
 
 
-Judge = Callable[[Principal, Header], Awaitable[Controls]]
+Judge = Callable[[Principal, Header, Report], Awaitable[Controls]]
 
 
 class Bundles:
@@ -232,7 +232,7 @@ class Bundles:
         spool = Spool(REMOVED, place / REMOVED)
         removals = await spool_removals(self._pool, self._read, principal, header, spool)
         removed = spool.close()
-        controls: Controls | None = await judge(principal, header) if judge is not None else None
+        controls: Controls | None = await judge(principal, header, report) if judge is not None else None
         question = self._question(making, header)
         told = Told(
             bundle=making.bundle, question=question, header=header, signed_at=str(report.facts.get("signed at", "")),

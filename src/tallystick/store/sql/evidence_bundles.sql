@@ -6,3 +6,10 @@ SELECT k.note, k.total FROM (
     FROM log_checkpoints WHERE organization_id = $1 AND size BETWEEN $2 AND $3
 ) k WHERE k.total <= $4 OR k.place * $4 / k.total <> (k.place - 1) * $4 / k.total
 ORDER BY k.place
+
+-- outside --
+-- Who signed since $1 besides the log's own keys: witnesses of the instance log, and authorities of time.
+SELECT (SELECT count(DISTINCT witness) FROM cosignatures WHERE at >= $1) AS witnesses,
+    (SELECT max(at) FROM cosignatures WHERE at >= $1) AS witnessed_at,
+    (SELECT count(DISTINCT authority) FROM time_stamps WHERE at >= $1) AS authorities,
+    (SELECT max(at) FROM time_stamps WHERE at >= $1) AS stamped_at
