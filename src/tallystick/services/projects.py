@@ -32,6 +32,20 @@ class Projects:
             self._known.move_to_end(principal.organization_id)
             if len(self._known) > REMEMBER_MAX:
                 self._known.popitem(last=False)
-        if principal.workspaces is None:
-            return known[1]
-        return [row for row in known[1] if row.id in principal.workspaces]
+        within = _within(principal)
+        return known[1] if within is None else [row for row in known[1] if row.id in within]
+
+
+def _within(principal: Principal) -> frozenset[str] | None:
+    """Return the ids whose names `principal` may learn, None = all.
+
+    What a viewer's token locks bounds names as it bounds events; one that locks no workspace learns no name at all, for
+    the names of a SaaS's workspaces are those of its other customers.
+    """
+    if principal.kind != "viewer":
+        return principal.workspaces
+    locked = next(
+        (frozenset(clause.values) for clause in principal.locked if clause.key == "workspace"),
+        frozenset[str](),
+    )
+    return locked if principal.workspaces is None else locked & principal.workspaces

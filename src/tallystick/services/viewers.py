@@ -37,6 +37,7 @@ LIFETIME_SECONDS = (10, 600, 3600)  # least, by default, most
 VALUES_MAX = 100
 ORIGINS_MAX = 20
 NAME_CHARACTERS_MAX = 128
+COLUMNS_MAX = 50
 GRANTABLE = (READ, EXPORT)
 # What backends call these filters.
 ALIASES: Mapping[str, str] = {"tenant": "workspace", "actor": "actor_id", "target": "target_id"}
@@ -49,11 +50,15 @@ _ORIGINS_AGAIN_SECONDS = 0.25
 
 
 class ViewerWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a viewer's token shall show, where from, and for how long."""
+    """What a viewer's token shall show, where from, and for how long.
+
+    `columns` are those of the embedded table, in their order, none = all there are; an event that is opened is whole.
+    """
 
     filters: dict[str, str | list[str]]
     name: str = ""
     origins: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     permissions: tuple[str, ...] = (READ,)
     expires_in_seconds: int = LIFETIME_SECONDS[1]
 
@@ -82,10 +87,12 @@ class ViewerSession(Struct, frozen=True, kw_only=True):
 
 
 class Viewer(Struct, frozen=True, kw_only=True):
-    """Who reads with a session, and from which pages' origins."""
+    """Who reads with a session until when, from which pages' origins, and which columns the embedded table may have."""
 
     principal: Principal
     origins: tuple[str, ...]
+    columns: tuple[str, ...]
+    expires_at: datetime
 
 
 class Viewers:
@@ -130,6 +137,8 @@ class Viewers:
         _require_within(principal, filters)
         if len(wish.name) > NAME_CHARACTERS_MAX or not wish.name.isprintable():
             raise Refused(f"A name has at most {NAME_CHARACTERS_MAX} printable characters.", path="/name")
+        if len(wish.columns) > COLUMNS_MAX:
+            raise Refused(f"A token names at most {COLUMNS_MAX} columns.", path="/columns", rule="column")
         least, _, most = LIFETIME_SECONDS
         if not least <= wish.expires_in_seconds <= most:
             raise Refused(
@@ -144,6 +153,7 @@ class Viewers:
             workspaces=None if principal.workspaces is None else tuple(sorted(principal.workspaces)),
             filters=filters,
             origins=read_origins(wish.origins),
+            columns=wish.columns,
             created_by=principal.id,
             created_at=at,
             expires_at=at + timedelta(seconds=wish.expires_in_seconds),
@@ -342,7 +352,7 @@ def _viewer(row: ViewerRow) -> Viewer:
         workspaces=None if row.workspaces is None else frozenset(row.workspaces),
         locked=tuple(Clause(key, tuple(values)) for key, values in row.filters.items()),
     )
-    return Viewer(principal=principal, origins=row.origins)
+    return Viewer(principal=principal, origins=row.origins, columns=row.columns, expires_at=row.expires_at)
 
 
 def _maker(principal: Principal) -> str | None:
@@ -360,6 +370,7 @@ def _shown(row: ViewerRow) -> dict[str, Any]:
         "permissions": list(row.permissions),
         "filters": {key: list(values) for key, values in row.filters.items()},
         "origins": list(row.origins),
+        "columns": list(row.columns),
         "created_by": row.created_by,
         "created_at": instant_text(row.created_at),
         "expires_at": instant_text(row.expires_at),

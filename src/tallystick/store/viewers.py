@@ -28,6 +28,7 @@ class ViewerRow(Struct, frozen=True, kw_only=True):
     workspaces: tuple[str, ...] | None
     filters: dict[str, tuple[str, ...]]
     origins: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     created_by: str
     created_at: datetime
     expires_at: datetime
@@ -47,7 +48,7 @@ async def insert(connection: Connection, row: ViewerRow, sha256: bytes) -> None:
     await connection.execute(
         _SQL["insert"], row.organization_id, row.id, row.name, sha256, list(row.permissions),
         None if row.workspaces is None else list(row.workspaces), msgspec.json.encode(row.filters), list(row.origins),
-        row.created_by, row.created_at, row.expires_at,
+        list(row.columns), row.created_by, row.created_at, row.expires_at,
     )  # fmt: skip
 
 

@@ -72,8 +72,8 @@ from tallystick.web.parameters import (
     TILE,
 )  # fmt: skip
 from tallystick.web.recorded import Recorder
-from tallystick.web.ui.page import GuardedPage, lost
-from tallystick.web.ui.routes import PAGES
+from tallystick.web.ui.page import lost
+from tallystick.web.ui.routes import PAGES, behind_its_door
 
 
 def op(
@@ -248,7 +248,7 @@ class Application:
         ]
         routes += [
             Route(
-                path, ByMethod({page.method: GuardedPage(page, parts) for page in PAGES if page.path == path})
+                path, ByMethod({page.method: behind_its_door(page, parts) for page in PAGES if page.path == path})
             )
             # A path with a parameter in it comes after those that it would swallow.
             for path in sorted(dict.fromkeys(page.path for page in PAGES), key=lambda path: "{" in path)

@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope
 from tallystick.errors import Refused
 from tallystick.event.model import Context
 from tallystick.services.principal import Principal
+from tallystick.services.viewers import Viewer
 
 QUERY_PARAMETERS_MAX = 200
 
@@ -19,7 +20,8 @@ class Call:
 
     `principal` is set by the guard before a handler runs, and is None only for public operations. `held_bytes` are
     those of its body in memory, which the guard gives back once it is answered. `cross_origin` is the foreign origin whose
-    page may read the answer, `refused_credential` one that a public operation was shown and did not accept.
+    page may read the answer, `refused_credential` one that a public operation was shown and did not accept, `viewer` whose
+    session an embedded page was opened with.
     """
 
     __slots__ = (
@@ -32,7 +34,7 @@ class Call:
             "receive",
             "refused_credential",
         ),
-        *("scope", "services"),
+        *("scope", "services", "viewer"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, services: Any) -> None:
@@ -43,6 +45,7 @@ class Call:
         self.held_bytes = 0
         self.cross_origin: str | None = None
         self.refused_credential: str | None = None
+        self.viewer: Viewer | None = None
         self._headers: dict[bytes, bytes] | None = None
         self._request_id: str | None = None
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tallystick.errors import Refused, Unauthorized
 from tallystick.services.narrow import LOCKABLE, LOCKABLE_TIMES
-from tallystick.services.viewers import ALIASES, GRANTABLE, LIFETIME_SECONDS, ORIGINS_MAX, ViewerWish
+from tallystick.services.viewers import (
+    ALIASES,
+    COLUMNS_MAX,
+    GRANTABLE,
+    LIFETIME_SECONDS,
+    ORIGINS_MAX,
+    ViewerWish,
+)
 from tallystick.web import cross_origin
 from tallystick.web.api.answers import json_answer
 from tallystick.web.body import JSON_TYPES, require_type
 from tallystick.web.call import Answer, Call
 from tallystick.web.operation import Body, Parameter, Reply
+from tallystick.web.ui.events.columns import BY_NAME as COLUMN_BY_NAME
 
 _VALUE = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 VIEWER: dict[str, Any] = {
@@ -32,6 +41,11 @@ VIEWER: dict[str, Any] = {
                 },
                 "name": {"type": "string", "maxLength": 128},
                 "origins": {"type": "array", "items": {"type": "string"}, "maxItems": ORIGINS_MAX},
+                "columns": {
+                    "type": "array",
+                    "items": {"enum": list(COLUMN_BY_NAME)},
+                    "maxItems": COLUMNS_MAX,
+                },
                 "permissions": {"type": "array", "items": {"enum": list(GRANTABLE)}},
                 "expires_in_seconds": {
                     "type": "integer",
@@ -69,6 +83,13 @@ async def create_viewer(call: Call) -> Answer:
         wish = msgspec.json.decode(raw, type=ViewerWish)
     except msgspec.DecodeError as error:
         raise Refused(f"The wish for a viewer's token is not understood: {error}", rule="shape") from error
+    wish = replace(wish, columns=tuple(dict.fromkeys(wish.columns)))
+    unknown = next((name for name in wish.columns if name not in COLUMN_BY_NAME), None)
+    if unknown is not None:
+        known = ", ".join(COLUMN_BY_NAME)
+        raise Refused(
+            f"There is no column '{unknown[:40]}'; known are {known}.", path="/columns", rule="column"
+        )
     return json_answer(await call.services.viewers.create(call.caller, wish, call.context), 201)
 
 

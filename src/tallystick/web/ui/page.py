@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -20,12 +20,15 @@ from tallystick.web.cookies import SESSION, cookie_text, read_cookie
 from tallystick.web.guard import READING, status_of
 from tallystick.web.origin import SAFE_METHODS, require_own_origin
 from tallystick.web.recorded import Recorder
-from tallystick.web.ui.render import SECURITY_HEADERS, render
+from tallystick.web.ui.render import SECURITY_HEADERS, render, security_headers
 
 log = structlog.get_logger("tallystick.web.ui")
 
 PUBLIC = None
 SIGNED_IN = ANYONE  # whoever has signed in, whatever they may do
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -37,7 +40,7 @@ class Page(Struct, frozen=True, kw_only=True):
     method: str
     path: str
     name: str
-    handler: Callable[[Call], Awaitable[Answer]]
+    handler: Handler
     permission: str | None
 
 
@@ -61,16 +64,16 @@ class GuardedPage:
             answer = await self._page.handler(call)
             await self._recorder.looked(call)
         except errors.Unauthorized:
-            answer = to_sign_in(call)
+            answer = self._stranger(call)
         except errors.AuditError as error:
             answer = await self._refusal(call, error)
         except Exception:
-            log.exception("unexpected", path=scope["path"])
-            answer = render(call, "error.html", 500, title="Something failed here", detail=_SURPRISE)
+            log.exception("unexpected", page=self._page.path)
+            answer = self._said(call, 500, "Something failed here", _SURPRISE)
         finally:
             if call.held_bytes:
                 self._services.bodies.release(call)
-        await answer(scope, receive, _with_headers(send, renewed))
+        await answer(scope, receive, _with_headers(send, security_headers(call), renewed))
         self._services.metrics.answered(self._page.name, answer, self._services.monotonic() - started)
 
     async def _recognise(self, call: Call) -> str | None:
@@ -85,6 +88,12 @@ class GuardedPage:
             return None
         return None if fresh is None else cookie_text(call, SESSION, fresh)
 
+    def _stranger(self, call: Call) -> Response:
+        return to_sign_in(call)
+
+    def _said(self, call: Call, status: int, title: str, detail: str) -> Response:
+        return render(call, "error.html", status, title=title, detail=detail)
+
     async def _admit(self, call: Call, permission: str) -> None:
         if call.principal is None:
             raise errors.Unauthorized("Sign in to see this page.")
@@ -96,14 +105,14 @@ class GuardedPage:
         status, title = status_of(error)
         self._recorder.refused(call, error)
         if status >= 500:
-            log.error("refused", rule=error.rule, detail=str(error), path=call.scope["path"])
-        if status == 403 and call.principal is not None and error.rule == "forbidden":
+            log.error("refused", rule=error.rule, detail=str(error), page=self._page.path)
+        if status == 403 and call.principal is not None and call.viewer is None and error.rule == "forbidden":
             grantors = await self._services.sessions.grantors(call.principal.organization_id)
             return render(
                 call, "restricted.html", 403, title="Access restricted",
                 permission=self._page.permission, grantors=grantors,
             )  # fmt: skip
-        return render(call, "error.html", status, title=title, detail=str(error))
+        return self._said(call, status, title, str(error))
 
 
 async def lost(call: Call) -> Response:
@@ -124,14 +133,16 @@ def to_sign_in(call: Call) -> Response:
     return RedirectResponse(where, 303, SECURITY_HEADERS)
 
 
-def _with_headers(send: Send, cookie: str | None) -> Send:
+def _with_headers(send: Send, always: Mapping[str, str], cookie: str | None) -> Send:
     """Put the headers every page has on whatever is sent, so that no handler can forget them."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=message["headers"])
-            for name, value in SECURITY_HEADERS.items():
-                if name not in headers:
+            # An answer with a policy of its own has said there who may frame it.
+            frames_itself = "Content-Security-Policy" in headers
+            for name, value in always.items():
+                if name not in headers and not (frames_itself and name == "X-Frame-Options"):
                     headers[name] = value
             # A handler that signs in or out has the last word on the cookie.
             if cookie is not None and "set-cookie" not in headers:

@@ -30,6 +30,12 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+# Those of a page that may stand in a page of others: which others is said by the policy, for each viewer.
+_FRAMED = {
+    name: value
+    for name, value in SECURITY_HEADERS.items()
+    if name not in ("X-Frame-Options", "Cross-Origin-Opener-Policy")
+}
 THEME = "tallystick-theme"
 THEMES = ("system", "light", "dark")
 
@@ -48,6 +54,22 @@ def templates() -> Environment:
     return found
 
 
+def framed_by(ancestors: str) -> dict[str, str]:
+    """Return the headers of a page that may be framed by `ancestors`, sources as a policy writes them.
+
+    Its address holds the viewer's session, so it is told to nobody, not even to ourselves.
+    """
+    policy = POLICY.replace("frame-ancestors 'none'", f"frame-ancestors {ancestors}")
+    return {**_FRAMED, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+
+
+def security_headers(call: Call) -> dict[str, str]:
+    """Return the headers that every page answering this call has."""
+    if call.viewer is None:
+        return SECURITY_HEADERS
+    return framed_by(" ".join(("'self'", *call.viewer.origins)))
+
+
 def render(
     call: Call, template: str, status: int = 200, *, headers: dict[str, str] | None = None, **values: Any
 ) -> Response:
@@ -57,17 +79,22 @@ def render(
     )
 
     principal = call.principal
-    organization = None if principal is None else call.services.sessions.organization_of(principal)
+    is_framed = call.viewer is not None
+    organization = (
+        None if principal is None or is_framed else call.services.sessions.organization_of(principal)
+    )
     context = {
+        "frame": "embed/frame.html" if is_framed else "base.html",
+        "viewer": call.viewer,
         "me": principal,
         "organization": organization,
-        "navigation": navigation(principal, call.scope["path"]),
+        "navigation": [] if is_framed else navigation(principal, call.scope["path"]),
         "theme": theme_of(call),
         "here_url": url_of(call),
         **values,
     }
     text = templates().get_template(template).render(context)
-    return Response(text, status, {**SECURITY_HEADERS, **(headers or {})}, media_type="text/html")
+    return Response(text, status, {**security_headers(call), **(headers or {})}, media_type="text/html")
 
 
 def url_of(call: Call) -> str:
@@ -84,9 +111,9 @@ def theme_of(call: Call) -> str:
     return chosen if chosen in THEMES else "system"
 
 
-def see_other(where: str) -> Response:
+def see_other(where: str, headers: dict[str, str] = SECURITY_HEADERS) -> Response:
     """Lead the browser to another page of ours after a form was taken."""
-    return RedirectResponse(local_path(where), 303, SECURITY_HEADERS)
+    return RedirectResponse(local_path(where), 303, headers)
 
 
 def local_path(wanted: str | None, default: str = "/") -> str:

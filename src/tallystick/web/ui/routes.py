@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tallystick.services.permissions import EXPORT, KEYS, MANAGE, MEMBERS, READ
-from tallystick.web.ui.page import PUBLIC, SIGNED_IN, Page
+from tallystick.web.api import export
+from tallystick.web.ui.embedded import EmbeddedPage
+from tallystick.web.ui.page import PUBLIC, SIGNED_IN, GuardedPage, Handler, Page
 from tallystick.web.ui.pages import (
     account,
+    embed,
     events,
     exports,
     live,
@@ -23,9 +28,14 @@ from tallystick.web.ui.pages import (
 GET, POST = "GET", "POST"
 
 
-def page(method: str, path: str, name: str, handler: object, permission: str | None) -> Page:
+def page(method: str, path: str, name: str, handler: Handler, permission: str | None) -> Page:
     """Declare a page."""
-    return Page(method=method, path=path, name=name, handler=handler, permission=permission)  # type: ignore[arg-type]
+    return Page(method=method, path=path, name=name, handler=handler, permission=permission)
+
+
+def behind_its_door(page: Page, services: Any) -> GuardedPage:
+    """Return a page behind the door it belongs to: of people who sign in, or of viewers within somebody's page."""
+    return (EmbeddedPage if page.path.startswith(f"{embed.ROOT}/") else GuardedPage)(page, services)
 
 
 PAGES: tuple[Page, ...] = (
@@ -52,6 +62,12 @@ PAGES: tuple[Page, ...] = (
     page(POST, "/events/views/{id}/first", "openViewFirst", events.open_first, READ),
     page(POST, "/events/first-key", "makeFirstKey", events.make_first_key, KEYS),
     page(GET, "/events/{id}", "eventPage", events.show_one, READ),
+    page(GET, "/embed", "embed", embed.enter, PUBLIC),
+    page(GET, "/embed/{viewer}/events", "embeddedEvents", events.show, READ),
+    page(GET, "/embed/{viewer}/events/summary", "embeddedSummary", events.show_summary, READ),
+    page(GET, "/embed/{viewer}/events/live", "embeddedLive", live.follow, READ),
+    page(GET, "/embed/{viewer}/events/{id}", "embeddedEvent", events.show_one, READ),
+    page(GET, "/embed/{viewer}/export", "embeddedExport", export.export_events, EXPORT),
     page(GET, "/settings/audit-log", "auditLogOfOthers", events.to_events, PUBLIC),
     page(GET, "/account", "account", account.show, SIGNED_IN),
     page(POST, "/account/password", "changePassword", account.change_password, SIGNED_IN),

@@ -46,17 +46,23 @@ BY_NAME: Mapping[str, Column] = {column.name: column for column in COLUMNS}
 USUAL: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.usual)
 
 
-def read_columns(text: str) -> tuple[str, ...]:
-    """Return the columns that `cols=` names, in their order; raises Refused naming the one that does not exist."""
+def read_columns(text: str, known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the columns that `cols=` names, in their order; raises Refused naming the one that does not exist.
+
+    `known` are those there may be, none = all.
+    """
     names = tuple(dict.fromkeys(name for name in text.split(",") if name))
-    unknown = next((name for name in names if name not in BY_NAME), None)
+    unknown = next((name for name in names if name not in (known or BY_NAME)), None)
     if unknown is not None:
-        raise refusal("cols", f"there is no column '{unknown[:40]}'; known are {', '.join(BY_NAME)}.")
+        raise refusal(
+            "cols", f"there is no column '{unknown[:40]}'; known are {', '.join(known or BY_NAME)}."
+        )
     if not names:
         raise refusal("cols", "no column is named. Leave it out to see the usual ones.")
     return names
 
 
-def in_picker(shown: Sequence[str]) -> list[Column]:
-    """Return every column as the picker lists it: those that are shown in their order, then the others."""
-    return [BY_NAME[name] for name in shown] + [column for column in COLUMNS if column.name not in shown]
+def in_picker(shown: Sequence[str], known: Sequence[str] = ()) -> list[Column]:
+    """Return every column as the picker lists it: those that are shown in their order, then the others there may be."""
+    others = [BY_NAME[name] for name in known] or COLUMNS
+    return [BY_NAME[name] for name in shown] + [column for column in others if column.name not in shown]

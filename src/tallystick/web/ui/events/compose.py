@@ -100,7 +100,7 @@ async def listing(services: Any, principal: Principal, state: State, *, suggest:
         searched_back_to=page.searched_back_to, chart=chart, count=count, labels=called,
         projects=[(one.id, called[one.id]) for one in around.projects if not one.deleted],
         actions=around.actions, streams=around.streams, views=around.views, default_view=around.default_view,
-        is_new=wrong is None and await _is_new(services, principal, page), wrong=wrong,
+        is_new=wrong is None and not state.place.is_embedded and await _is_new(services, principal, page), wrong=wrong,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from tallystick.web.ui.events.filters import brief
 from tallystick.web.ui.events.moments import Stamp, stamp
 from tallystick.web.ui.events.projects import Project, labels
 from tallystick.web.ui.events.rows import ACTOR_WORDS, Row, Rows
-from tallystick.web.ui.events.state import State, address
+from tallystick.web.ui.events.state import State
 
 AROUND = timedelta(minutes=5)
 NEIGHBOURS = 5  # events of the same target shown before and after
@@ -112,8 +112,8 @@ async def detail(services: Any, principal: Principal, state: State, event_id: st
     )
     return Detail(
         row=row, evidence=evidence, parts=sentence(event), changes=diff.diff_rows(event), unchanged=diff.unchanged_rows(event),
-        one_sided=_one_sided(event), facts=_facts(event, row, evidence), chain=_chain(event), targets=_targets(event),
-        notes=_notes(event), links=_links(event, row), raw=_pretty(event), raw_is_plain=is_plain(_pretty(event).replace("\n", "")), ocsf=_pretty(ocsf),
+        one_sided=_one_sided(event), facts=_facts(state, event, row, evidence), chain=_chain(state, event), targets=_targets(state, event),
+        notes=_notes(event), links=_links(state, event, row), raw=_pretty(event), raw_is_plain=is_plain(_pretty(event).replace("\n", "")), ocsf=_pretty(ocsf),
         ocsf_class=f"{ocsf['class_uid']} {CLASS_NAMES.get(ocsf['class_uid'], '')}".strip(),
         related=[rows.row(one) for one in related], same_request=[rows.row(one) for one in request],
         when=stamp(read_instant(event["occurred_at"])[0], state.zone, services.now()),
@@ -160,31 +160,34 @@ def _one_sided(event: Mapping[str, Any]) -> str:
     return "after" if "after" in event else "before" if "before" in event else ""
 
 
-def _facts(event: Mapping[str, Any], row: Row, evidence: Evidence) -> list[Fact]:
+def _facts(state: State, event: Mapping[str, Any], row: Row, evidence: Evidence) -> list[Fact]:
     """Return the context of an event, what is absent left out."""
     actor, context, error = event["actor"], event.get("context") or {}, event.get("error") or {}
     http, place, roles = context.get("http") or {}, context.get("location") or {}, actor.get("roles") or {}
     request = " ".join(str(http[key]) for key in ("method", "path", "status") if key in http)
     found = [
-        Fact("Actor id", actor.get("id", ""), _only("actor_id", actor.get("id")), True),
-        Fact("E-mail", actor.get("email", ""), _only("user", actor.get("email"))),
+        Fact("Actor id", actor.get("id", ""), _only(state, "actor_id", actor.get("id")), True),
+        Fact("E-mail", actor.get("email", ""), _only(state, "user", actor.get("email"))),
         Fact("Credential", actor.get("credential_id", ""), None, True),
         Fact("Role in the organization", roles.get("organization", "")),
         Fact("Role in the workspace", roles.get("workspace", "")),
         Fact("Project", row.project.text if row.project else "", row.project.href if row.project else None),
-        Fact("IP address", context.get("ip", ""), _only("ip", context.get("ip")), True),
+        Fact("IP address", context.get("ip", ""), _only(state, "ip", context.get("ip")), True),
         Fact("Location", ", ".join(place[key] for key in ("city", "region", "country") if key in place)),
         Fact("User agent", context.get("user_agent", "")),
         Fact("Request", request, None, True),
         Fact(
-            "Request id", context.get("request_id", ""), _only("request_id", context.get("request_id")), True
+            "Request id",
+            context.get("request_id", ""),
+            _only(state, "request_id", context.get("request_id")),
+            True,
         ),
         Fact("Session", context.get("session_id", ""), None, True),
         Fact("Trace", context.get("trace_id", ""), None, True),
         Fact("Error type", error.get("type", ""), None, True),
         Fact("Error code", error.get("code", ""), None, True),
         Fact("Error message", error.get("message", "")),
-        Fact("Source", row.stream.text, _only("stream", event["stream"])),
+        Fact("Source", row.stream.text, _only(state, "stream", event["stream"])),
         Fact("Brought by", event["source"], None, True),
         Fact("Received", row.received.title),
         Fact("Event type", describe(event["action"]).verb),
@@ -194,11 +197,11 @@ def _facts(event: Mapping[str, Any], row: Row, evidence: Evidence) -> list[Fact]
     return [fact for fact in found if fact.text]
 
 
-def _only(key: str, value: str | None) -> str | None:
-    return address([(key, value)]) if value else None
+def _only(state: State, key: str, value: str | None) -> str | None:
+    return state.address([(key, value)]) if value and key not in state.place.locked else None
 
 
-def _chain(event: Mapping[str, Any]) -> list[Person]:
+def _chain(state: State, event: Mapping[str, Any]) -> list[Person]:
     """Return who acted and for whom, the actor first; one alone is no chain."""
     actor = event["actor"]
     people = [actor, *(actor.get("on_behalf_of") or ())]
@@ -207,17 +210,17 @@ def _chain(event: Mapping[str, Any]) -> list[Person]:
     return [
         Person(
             ACTOR_WORDS[one["type"]], one.get("name") or one.get("email") or one.get("id") or ACTOR_WORDS[one["type"]],
-            " · ".join(str(one[key]) for key in ("email", "id", "credential_id") if one.get(key)), _only("actor_id", one.get("id")),
+            " · ".join(str(one[key]) for key in ("email", "id", "credential_id") if one.get(key)), _only(state, "actor_id", one.get("id")),
         )
         for one in people
     ]  # fmt: skip
 
 
-def _targets(event: Mapping[str, Any]) -> list[Fact]:
+def _targets(state: State, event: Mapping[str, Any]) -> list[Fact]:
     return [
         Fact(
             kind_label(one["type"]), f"{one['name']} · {one['id']}" if one.get("name") and one["name"] != one["id"] else one["id"],
-            address([("target_type", one["type"]), ("target_id", one["id"])]),
+            state.address([("target_type", one["type"]), ("target_id", one["id"])]),
         )
         for one in event.get("targets") or ()
     ]  # fmt: skip
@@ -234,18 +237,20 @@ def _notes(event: Mapping[str, Any]) -> list[tuple[str, str]]:
     return notes
 
 
-def _links(event: Mapping[str, Any], row: Row) -> list[tuple[str, str]]:
+def _links(state: State, event: Mapping[str, Any], row: Row) -> list[tuple[str, str]]:
     """Return the ways on: same actor, target, request, and what happened around this time."""
     at = read_instant(event["occurred_at"])[0]
     links: list[tuple[str, str]] = []
     if event["actor"].get("id"):
-        links.append(("Same actor", address([("actor_id", event["actor"]["id"])])))
+        links.append(("Same actor", state.address([("actor_id", event["actor"]["id"])])))
     if event.get("targets"):
         target = event["targets"][0]
-        links.append(("Same target", address([("target_type", target["type"]), ("target_id", target["id"])])))
+        links.append(
+            ("Same target", state.address([("target_type", target["type"]), ("target_id", target["id"])]))
+        )
     if row.request_id:
-        links.append(("Same request", address([("request_id", row.request_id.text)])))
-    links.append(("± 5 minutes", address([("from", brief(at - AROUND)), ("to", brief(at + AROUND))])))
+        links.append(("Same request", state.address([("request_id", row.request_id.text)])))
+    links.append(("± 5 minutes", state.address([("from", brief(at - AROUND)), ("to", brief(at + AROUND))])))
     return links
 
 

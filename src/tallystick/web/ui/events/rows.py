@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tallystick.catalogue.describe import describe
 from tallystick.catalogue.sentence import Part, sentence
@@ -24,7 +25,10 @@ ACTOR_WORDS = {"user": "User", "api_key": "API key", "service": "Service", "agen
 
 
 class Value(Struct, frozen=True):
-    """A value that can be filtered by: `key` of the filter, its text, and the address of the filter for it."""
+    """A value that can be filtered by: `key` of the filter, its text, and the address of the filter for it.
+
+    The address is empty where the filter is locked, so that there is nothing to choose.
+    """
 
     text: str
     key: str
@@ -120,13 +124,13 @@ class Rows:
 
     def _value(self, key: str, text: str, value: str | None = None) -> Value:
         name = SPELLED.get(key, key)
+        if key in self._state.place.locked:
+            return Value(text, name, "")
         return Value(text, name, f"{self._base(key)}{name}={quote(value or text, safe=':/,@-_.~')}")
 
     def _project(self, workspace: str | None) -> Value | None:
         if not workspace:
-            return Value(
-                "Organization level", "project", f"{self._base('workspace')}project={ORGANIZATION_LEVEL}"
-            )
+            return replace(self._value("workspace", ORGANIZATION_LEVEL), text="Organization level")
         value = self._value("workspace", workspace)
         return Value(self._labels.get(workspace, workspace), value.key, value.href)
 

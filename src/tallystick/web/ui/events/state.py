@@ -39,6 +39,22 @@ class Look(Struct, frozen=True, kw_only=True):
     zone: str = UTC_NAME
 
 
+class Place(Struct, frozen=True, kw_only=True):
+    """Where the page stands: its path, and within somebody else's page what its viewer's token decides.
+
+    `locked` are the filters that are not the visitor's to see or change, `columns` those there may be, none = all.
+    """
+
+    path: str = PATH
+    locked: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the page stands in somebody else's."""
+        return self.path != PATH
+
+
 class State(Struct, frozen=True, kw_only=True):
     """What the address says.
 
@@ -58,6 +74,7 @@ class State(Struct, frozen=True, kw_only=True):
     remember: bool = False
     from_form: bool = False
     wrong: Refused | None = None
+    place: Place = Place()
 
     @property
     def pieces(self) -> list[Piece]:
@@ -91,7 +108,11 @@ class State(Struct, frozen=True, kw_only=True):
         pairs = [*(self.filters if filters is None else filters)]
         pairs += [(key, value) for key, value in self.look_pairs if key not in more]
         pairs += [(key, value) for key, value in more.items() if value is not None]
-        return address(pairs)
+        return self.address(pairs)
+
+    def address(self, pairs: Sequence[tuple[str, str]], below: str = "") -> str:
+        """Return the address of this page, or of one `below` it, with these parameters alone."""
+        return address(pairs, self.place.path + below)
 
     def here(self, **more: str | None) -> str:
         """Return this very page of the result, with keys set or taken away."""
@@ -105,7 +126,9 @@ def address(pairs: Sequence[tuple[str, str]], path: str = PATH) -> str:
     return f"{path}?{urlencode(pairs, quote_via=quote, safe=':/,@-_.~')}" if pairs else path
 
 
-def read_state(pairs: Sequence[tuple[str, str]], look: Look, *, now: datetime) -> State:
+def read_state(
+    pairs: Sequence[tuple[str, str]], look: Look, *, now: datetime, place: Place = Place()
+) -> State:
     """Read the address of the page; what is not understood is named by `wrong`, the first thing first."""
     wrong: Refused | None = None
     mine, rest = _split(pairs)
@@ -115,7 +138,7 @@ def read_state(pairs: Sequence[tuple[str, str]], look: Look, *, now: datetime) -
             wrong = wrong or refusal(key, "it is given twice with different values.")
     said = frozenset(key for key in ("cols", "density", "tz") if key in values)
     try:
-        look = _look(values, [value for key, value in mine if key == "col"], look)
+        look = _look(values, [value for key, value in mine if key == "col"], look, place.columns)
     except Refused as error:
         wrong = wrong or error
     if any(key == "col" for key, _ in mine):
@@ -131,7 +154,7 @@ def read_state(pairs: Sequence[tuple[str, str]], look: Look, *, now: datetime) -
         query=query, given=tuple((key, value) for key, value in rest if key not in PAGE_KEYS), look=look, zone=zone,
         said=said, event=values.get("event"), view=values.get("view"), exact=values.get("count") == "exact",
         newer=values.get("newer"), remember=("remember", "1") in mine,
-        from_form=any(key in OF_FORMS for key, _ in mine), wrong=wrong,
+        from_form=any(key in OF_FORMS for key, _ in mine), wrong=wrong, place=place,
     )  # fmt: skip
 
 
@@ -149,12 +172,14 @@ def _split(pairs: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str]], lis
     return [p for p in pairs if p[0] in own], [p for p in pairs if p[0] not in own]
 
 
-def _look(values: dict[str, str], picked: list[str], look: Look) -> Look:
+def _look(values: dict[str, str], picked: list[str], look: Look, known: tuple[str, ...]) -> Look:
     columns = look.columns
     if picked:
-        columns = read_columns(",".join(picked))
+        columns = read_columns(",".join(picked), known)
     elif "cols" in values:
-        columns = read_columns(values["cols"])
+        columns = read_columns(values["cols"], known)
+    elif known:
+        columns = known
     density = values.get("density", look.density)
     if density not in DENSITIES:
         raise refusal("density", f"'{density[:40]}' is none of {', '.join(DENSITIES)}.")

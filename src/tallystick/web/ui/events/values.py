@@ -24,7 +24,7 @@ from tallystick.web.ui.events.filters import (
 )
 from tallystick.web.ui.events.moments import UTC_NAME, wall_clock
 from tallystick.web.ui.events.rows import ACTOR_WORDS, OUTCOME_WORDS
-from tallystick.web.ui.events.snippets import command_line, curl, python
+from tallystick.web.ui.events.snippets import command_line, curl, declared, python
 from tallystick.web.ui.events.state import PAGE_SIZES, PATH, State, address, spelled
 
 # Fields of the form that are folded away unless they are in use.
@@ -67,13 +67,24 @@ def values_of(found: Listing, origin: str) -> dict[str, Any]:
 def summary_values(state: State, chart: Any, count: Any) -> dict[str, Any]:
     """Return the values of templates/events/summary.html."""
     timeless = pairs_of(piece for piece in state.pieces if piece.kind not in ("from", "to", "range"))
-    href = address([*state.filters, *state.look_pairs], f"{PATH}/summary")
+    href = state.address([*state.filters, *state.look_pairs], "/summary")
     return {
         "chart": chart, "count": count, "searched_back_to": None, "summary_href": href,
         "summary_key": f"{crc32(href.encode()):08x}",
-        "count_exactly": state.here(count="exact"), "export_href": address(state.filters, "/exports/new"),
+        "count_exactly": state.here(count="exact"), "exports": _exports(state),
         "zoom_base": state.url(timeless), "zoom_out": state.url(timeless),
     }  # fmt: skip
+
+
+def _exports(state: State) -> list[tuple[str, str]]:
+    """Return what an export is called and where it begins; in somebody else's page it is the file itself."""
+    if not state.place.is_embedded:
+        return [("Export", address(state.filters, "/exports/new"))]
+    where = state.place.path.removesuffix(PATH) + "/export"
+    formats = (("Export CSV", "csv"), ("JSONL", "jsonl"))
+    return [
+        (label, address([("format", format), *declared(state.filters)], where)) for label, format in formats
+    ]
 
 
 def _wrong(found: Listing) -> dict[str, Any]:
@@ -133,16 +144,22 @@ def _form(found: Listing) -> dict[str, Any]:
             "from": wall_clock(query.since, zone) if query.since and not query.range and not state.wrong else "",
             "to": wall_clock(query.until, zone) if query.until and not state.wrong else "",
         },
-        "form_look": state.look_pairs,
+        "form_look": state.look_pairs, "locked": {SPELLED.get(key, key) for key in state.place.locked},
     }  # fmt: skip
 
 
 def _toolbar(found: Listing) -> dict[str, Any]:
     state = found.state
     views = [
-        ViewLink(view.id, view.name, _view_href(view.id, view.address), mine=view.mine, shared=view.shared)
+        ViewLink(
+            view.id, view.name, _view_href(state, view.id, view.address), mine=view.mine, shared=view.shared
+        )
         for view in found.views
-    ] + [ViewLink(view.id, view.name, _view_href(view.id, view.address), built_in=True) for view in BUILT_IN]
+    ]
+    views += [
+        ViewLink(view.id, view.name, _view_href(state, view.id, view.address), built_in=True)
+        for view in BUILT_IN
+    ]
     addresses = {view.id: view.address for view in (*found.views, *BUILT_IN)}
     here = urlencode(list(state.filters))
     opened = next((view for view in views if view.id == state.view), None)
@@ -152,16 +169,16 @@ def _toolbar(found: Listing) -> dict[str, Any]:
         "view_name": opened.name if opened else "All events" if not state.filters else "Unsaved search",
         "view_changed": opened is not None and not state.wrong and _differs(addresses[opened.id], state),
         "view_address": here + (f"&cols={','.join(state.look.columns)}" if "cols" in state.said else ""),
-        "live_href": state.url(live="1"), "live_source": address([*state.filters, *state.look_pairs], f"{PATH}/live"),
-        "picker": in_picker(state.look.columns), "column_form": [*state.filters, *look_free],
-        "reset_columns": state.url(None, cols=",".join(USUAL), remember="1"),
+        "live_href": state.url(live="1"), "live_source": state.address([*state.filters, *state.look_pairs], "/live"),
+        "picker": in_picker(state.look.columns, state.place.columns), "column_form": [*state.filters, *look_free],
+        "reset_columns": state.url(None, cols=",".join(state.place.columns or USUAL), remember="1"),
         "densities": {name: state.here(density=name, remember="1") for name in ("comfortable", "compact")},
         "zone_utc": state.here(tz=UTC_NAME, remember="1"), "zone_local": state.here(tz="local", remember="1"),
     }  # fmt: skip
 
 
-def _view_href(view_id: str, parameters: str) -> str:
-    return address([*parse_qsl(parameters), ("view", view_id)])
+def _view_href(state: State, view_id: str, parameters: str) -> str:
+    return state.address([*parse_qsl(parameters), ("view", view_id)])
 
 
 def _differs(parameters: str, state: State) -> bool:
@@ -181,7 +198,9 @@ def _differs(parameters: str, state: State) -> bool:
 def _results(found: Listing, origin: str) -> dict[str, Any]:
     state = found.state
     pieces = state.pieces
-    chips = [_chip(found, piece) for piece in pieces]
+    chips = [
+        _chip(found, piece) for piece in pieces if piece.kind != "only" or piece.key not in state.place.locked
+    ]
     if state.wrong is not None:
         chips = [
             Chip(
@@ -203,7 +222,7 @@ def _results(found: Listing, origin: str) -> dict[str, Any]:
         "older": state.url(None, cursor=found.older) if found.older else None,
         "newer": state.url(None, newer=found.newer) if found.newer else None,
         "newest": state.url() if state.query.cursor or state.newer or state.query.offset else None,
-        "sizes": [(size, address([*state.filters, *base, *([("limit", str(size))] if size != 50 else [])])) for size in PAGE_SIZES],
+        "sizes": [(size, state.address([*state.filters, *base, *([("limit", str(size))] if size != 50 else [])])) for size in PAGE_SIZES],
         "widen": state.url((*pairs_of(wide), ("range", WIDE_RANGE))) if timed else None,
         "snippets": [
             ("curl", curl(origin, state.filters)), ("Command line", command_line(origin, state.filters)),

@@ -18,11 +18,18 @@ from tallystick.web.ui.events.detail import Detail, detail
 from tallystick.web.ui.events.display import breakable, shown
 from tallystick.web.ui.events.look import COOKIE, COOKIE_SECONDS, read_look, write_look
 from tallystick.web.ui.events.snippets import recording
-from tallystick.web.ui.events.state import PATH, Look, State, address, read_state
+from tallystick.web.ui.events.state import PATH, Look, Place, State, address, read_state
 from tallystick.web.ui.events.values import summary_values, values_of
 from tallystick.web.ui.forms import read_form
 from tallystick.web.ui.packed import packed
-from tallystick.web.ui.render import SECURITY_HEADERS, local_path, render, see_other, templates
+from tallystick.web.ui.render import (
+    SECURITY_HEADERS,
+    local_path,
+    render,
+    security_headers,
+    see_other,
+    templates,
+)
 
 STANDING = {"verified": "✓ verified", "pending": "◷ pending", "broken": "✕ broken"}
 _NO_KEY = "YOUR_KEY"
@@ -39,12 +46,12 @@ templates().filters.update(
 async def show(call: Call) -> Answer:
     """Show the events that the address asks for, as a page or as the part of it that a script wants."""
     pairs = call.query()
-    if not call.scope["query_string"]:
+    if not call.scope["query_string"] and call.viewer is None:
         return await _to_first_view(call)
-    state = _state(call, pairs)
+    state = state_of(call, pairs)
     wanted = _wanted(call)
     if (state.from_form or _has_blanks(call)) and not state.wrong and wanted == "page":
-        return _remembered(call, see_other(_canonical(state)), state)
+        return _remembered(call, see_other(_canonical(state), security_headers(call)), state)
     if wanted == "drawer":
         return await _drawer(call, state)
     found = await listing(call.services, call.caller, state, suggest=wanted != "results")
@@ -62,14 +69,14 @@ async def show(call: Call) -> Answer:
 
 async def show_summary(call: Call) -> Answer:
     """Show chart and count, for a page that did not wait for them."""
-    state = _state(call, call.query())
+    state = state_of(call, call.query())
     chart, count = await summary(call.services, call.caller, state)
     return _part(call, "events/summary.html", None, summary_values(state, chart, count))
 
 
 async def show_one(call: Call) -> Answer:
     """Show one event on a page of its own."""
-    state = _state(call, [])
+    state = state_of(call, [])
     one = await detail(call.services, call.caller, state, call.path("id"))
     values = _detail_values(call, state, one)
     return packed(
@@ -124,7 +131,7 @@ async def make_first_key(call: Call) -> Answer:
     """Make a key that may record, and show the first lines of code with it in them, this once."""
     call.caller.require(KEYS)
     made = await call.services.keys.create(call.caller, "First key", (WRITE,), call.context)
-    found = await listing(call.services, call.caller, _state(call, [("view", "all")]))
+    found = await listing(call.services, call.caller, state_of(call, [("view", "all")]))
     values: dict[str, Any] = values_of(found, _origin(call)) | _first_run(call, found.is_new, made.key)
     values |= {"detail": None, "no_event": None}
     return packed(call, render(call, "events/events.html", title="Events", **values))
@@ -134,10 +141,21 @@ def _origin(call: Call) -> str:
     return call.services.address.origin_of(call.header(b"host"))
 
 
-def _state(call: Call, pairs: list[tuple[str, str]]) -> State:
+def state_of(call: Call, pairs: list[tuple[str, str]]) -> State:
+    """Return the state of the page that the address of this call says."""
     # Whose zone is not known to the server sees UTC; a script puts the zone's name into the link.
     local = [("tz", "utc") if pair == ("tz", "local") else pair for pair in pairs]
-    return read_state(local, read_look(read_cookie(call, COOKIE)), now=call.services.now())
+    look = read_look(read_cookie(call, COOKIE)) if call.viewer is None else Look()
+    return read_state(local, look, now=call.services.now(), place=place_of(call))
+
+
+def place_of(call: Call) -> Place:
+    """Return where the page of this call stands."""
+    if call.viewer is None:
+        return Place()
+    locked = frozenset(clause.key for clause in call.viewer.principal.locked)
+    path = call.scope["path"].partition(PATH)[0] + PATH
+    return Place(path=path, locked=locked, columns=call.viewer.columns)
 
 
 def _has_blanks(call: Call) -> bool:
@@ -166,14 +184,20 @@ def _canonical(state: State) -> str:
 
 
 def _remembered(call: Call, answer: Response, state: State) -> Response:
-    if state.remember and not state.wrong and (value := write_look(state.look)) is not None:
+    # Within somebody else's page there are no cookies; the look is in the address.
+    if (
+        state.remember
+        and not state.wrong
+        and call.viewer is None
+        and (value := write_look(state.look)) is not None
+    ):
         set_cookie(call, answer, COOKIE, value, seconds=COOKIE_SECONDS)
     return answer
 
 
 def _part(call: Call, template: str, state: State | None, values: dict[str, Any]) -> Response:
-    text = templates().get_template(template).render({"me": call.principal, **values})
-    answer = Response(text, 200, SECURITY_HEADERS, media_type="text/html")
+    text = templates().get_template(template).render({"me": call.principal, "viewer": call.viewer, **values})
+    answer = Response(text, 200, security_headers(call), media_type="text/html")
     if state is not None and call.header(b"hx-history-restore-request") is None:
         kind = "HX-Replace-Url" if call.header(b"x-typing") else "HX-Push-Url"
         answer.headers[kind] = _canonical(state)
@@ -183,11 +207,11 @@ def _part(call: Call, template: str, state: State | None, values: dict[str, Any]
 
 async def _drawer(call: Call, state: State) -> Response:
     """Return the drawer alone; without an event it is empty and closed."""
-    values = {"state": state, **await _opened(call, state)}
+    values = {"state": state, "viewer": call.viewer, **await _opened(call, state)}
     part = "drawer" if values["detail"] else "no_event" if values["no_event"] else None
     text = "" if part is None else templates().get_template(f"events/{part}.html").render(values)
     answer = Response(
-        text, 200, {**SECURITY_HEADERS, "HX-Push-Url": _canonical(state)}, media_type="text/html"
+        text, 200, {**security_headers(call), "HX-Push-Url": _canonical(state)}, media_type="text/html"
     )
     return packed(call, answer)
 
@@ -214,7 +238,8 @@ def _detail_values(call: Call, state: State, one: Detail) -> dict[str, Any]:
         )
     )
     return {
-        "detail": one, "no_event": None, "standing_words": STANDING, "event_url": f"{origin}{PATH}/{event_id}", "offline": offline,
+        "detail": one, "no_event": None, "standing_words": STANDING, "event_url": f"{origin}{PATH}/{event_id}",
+        "offline": offline if call.viewer is None else None,
         "close": state.here(event=None), "origin": origin,
     }  # fmt: skip
 

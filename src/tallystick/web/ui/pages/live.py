@@ -15,10 +15,10 @@ from tallystick.web.call import Answer, Call
 from tallystick.web.cookies import SESSION, read_cookie
 from tallystick.web.live import Write
 from tallystick.web.live import follow as followed
-from tallystick.web.ui.events.look import COOKIE, read_look
 from tallystick.web.ui.events.projects import Project, labels
 from tallystick.web.ui.events.rows import Rows
-from tallystick.web.ui.events.state import State, read_state
+from tallystick.web.ui.events.state import State
+from tallystick.web.ui.pages.events import state_of
 from tallystick.web.ui.render import templates
 
 
@@ -28,7 +28,7 @@ async def follow(call: Call) -> Answer:
     after = next((value for key, value in pairs if key == "after"), "")
     after = call.header(b"last-event-id") or after
     rest = [pair for pair in pairs if pair[0] not in ("after", "first")]
-    state = read_state(rest, read_look(read_cookie(call, COOKIE)), now=call.services.now())
+    state = state_of(call, rest)
     if state.wrong is not None:
         raise state.wrong
     query = filters_of(state.query)
@@ -51,6 +51,8 @@ async def _writer(call: Call, state: State) -> Write:
 
 
 async def _still(call: Call) -> Principal:
+    if call.viewer is not None:
+        return (await call.services.viewers.authenticate(call.path("viewer"))).principal
     token = read_cookie(call, SESSION)
     if token is None:
         raise Unauthorized("You are no longer signed in.")

@@ -1,6 +1,9 @@
 // Events checked by the visitor's own browser: one from its drawer, or all rows of a page. See proof.js.
 const address = document.querySelector("script[data-proof]").dataset.proof;
 const AT_ONCE = 4;
+// Within somebody else's page the session is in the address, and no cookie goes along.
+const session = /^\/embed\/(vws_\w+)\//.exec(location.pathname)?.[1];
+const headers = session ? { Authorization: `Bearer ${session}` } : {};
 
 // The key this browser has seen before on the Verify page is pinned; otherwise the one that comes with the evidence is used.
 function pinned(origin) {
@@ -10,7 +13,7 @@ function pinned(origin) {
 async function check(id) {
   const { Key, canHash, readReceipt, verifyReceipt } = await import(address);
   if (!canHash()) throw new Error("browsers check signatures on https and on localhost only");
-  const answer = await fetch(`/v1/events/${encodeURIComponent(id)}/evidence`);
+  const answer = await fetch(`/v1/events/${encodeURIComponent(id)}/evidence`, { headers });
   if (!answer.ok) throw new Error((await answer.json()).detail);
   const { line, receipt, keys } = await answer.json();
   if (JSON.parse(line).event.id !== id) throw new Error("the server sent the proof of another event");

@@ -44,7 +44,7 @@ document.addEventListener("submit", event => {
   const form = event.target.closest("form[data-go]")
   if (!form || !window.htmx) return
   event.preventDefault()
-  go(`/events?${new URLSearchParams(new FormData(form))}`)
+  go(`${form.getAttribute("action")}?${new URLSearchParams(new FormData(form))}`)
 })
 
 // The zone's name is known to the browser alone.
