@@ -390,7 +390,7 @@ def test_trouble_makes_a_relay_slower() -> None:
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("TALLYSTICK_")}
     return subprocess.run(
-        [sys.executable, "-m", "tallystick.cli", "outbox", *words], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", "from tallystick.cli import main; main()", "outbox", *words], capture_output=True, text=True, timeout=120,
         env=clean | environment,
     )  # fmt: skip
 
@@ -442,7 +442,7 @@ def test_the_command_says_what_is_wrong(dsn: str, connection: Any) -> None:
 def test_the_command_runs_until_it_is_stopped(dsn: str, connection: Any, audit: Any, fake: Fake) -> None:
     """As a service the relay must send what comes, and end cleanly when it is told to."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tallystick.cli", "outbox", "relay", "--dsn", dsn, "--url", fake.url, "--pause", "0.05"],
+        [sys.executable, "-c", "from tallystick.cli import main; main()", "outbox", "relay", "--dsn", dsn, "--url", fake.url, "--pause", "0.05"],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     fill(connection, audit, 2)
