@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ def serve(data: str | None, host: str | None, port: str | None, ready_file: Path
     uvloop.run(_serve(Runtime(settings, say=_say), url, listener, ready_file, demo))
 
 
-async def _serve(runtime: Runtime, url: str, listener: object, ready_file: Path | None, demo: bool) -> None:
+async def _serve(runtime: Runtime, url: str, listener: socket.socket, ready_file: Path | None, demo: bool) -> None:
     try:
         await runtime.start()
         keys = await runtime.recording.organize.first_keys(runtime.settings.data, make=ready_file is not None)
@@ -47,7 +48,7 @@ async def _serve(runtime: Runtime, url: str, listener: object, ready_file: Path 
             if ready_file is not None and keys is not None:
                 _write_whole(ready_file, _ready(url, keys))
 
-        await runtime.serve(listener, ready=ready)  # type: ignore[arg-type]
+        await runtime.serve(listener, ready=ready)
     finally:
         (runtime.settings.data / "server.json").unlink(missing_ok=True)
         await runtime.stop()

@@ -129,8 +129,9 @@ class Job:
 
     def answer_if_settled(self) -> None:
         """Answer the caller once it is known what became of each event."""
-        if not self.answered.done() and None not in self.results:
-            self.answered.set_result(Appended(self.results, self.growth, self.note, self.lines))  # type: ignore[arg-type]
+        settled = [result for result in self.results if result is not None]
+        if not self.answered.done() and len(settled) == len(self.results):
+            self.answered.set_result(Appended(settled, self.growth, self.note, self.lines))
 
     def fail(self, error: BaseException) -> None:
         """Answer the caller with an error that concerns the whole call."""
@@ -245,7 +246,7 @@ class Resolver:
             if stranger.ref is None:
                 stranger.ref = group.new_refs[subject] = pending.get(subject) or new_ref(self.random(16))
         for entry, known in zip(group.entries, people, strict=True):
-            entry.refs = [one.ref for one in known]  # type: ignore[misc]
+            entry.refs = [one.ref for one in known if one.ref is not None]  # each has one by now
         self._find_new_labels(group)
 
     def _people(self, group: Group, generation: int, subjects: Sequence[SubjectOfEvent]) -> list[Remembered]:

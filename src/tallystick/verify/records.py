@@ -7,7 +7,7 @@ these structs and verifiers read them, so that there is one declaration. docs/ex
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -107,13 +107,13 @@ class ErasedRecord(_Record, frozen=True):
 
 Record = PolicyRecord | PrunedRecord | HoldRecord | ReleaseRecord | ErasedRecord
 
-_READ: Final[dict[str, msgspec.json.Decoder[Record]]] = {
+_READ: Final[dict[str, msgspec.json.Decoder[Any]]] = {
     POLICY_CHANGED: msgspec.json.Decoder(PolicyRecord),
     PRUNED: msgspec.json.Decoder(PrunedRecord),
     HOLD_SET: msgspec.json.Decoder(HoldRecord),
     HOLD_RELEASED: msgspec.json.Decoder(ReleaseRecord),
     ERASED_EVENT: msgspec.json.Decoder(ErasedRecord),
-}  # type: ignore[assignment]
+}
 
 
 class Recorded(Struct, frozen=True, kw_only=True):

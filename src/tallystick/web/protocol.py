@@ -88,7 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock: a connection that never speaks is closed too."""
-        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type] - the parts of a transport uvicorn uses
         self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
