@@ -175,3 +175,14 @@ def test_only_config_reads_the_environment() -> None:
         )
     }
     assert {name for name in readers if not name.startswith("client/")} <= {"config.py"}
+
+
+def test_proxies_are_networks_and_never_everybody() -> None:
+    """Whoever trusts all addresses would let every caller choose its own."""
+    assert read_settings({"TALLYSTICK_TRUSTED_PROXIES": "10.1.2.3/8, ::1"}).trusted_proxies == (
+        "10.0.0.0/8",
+        "::1/128",
+    )
+    for text in ("0.0.0.0/0", "10.0.0.0/8, ::/0", "proxy.example.com", "10.0.0.0/8;::1"):
+        with pytest.raises(Misconfigured, match="TALLYSTICK_TRUSTED_PROXIES"):
+            read_settings({"TALLYSTICK_TRUSTED_PROXIES": text})

@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ def _shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -135,6 +138,17 @@ def _public_url(value: str) -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port not in (None, usual) else "")
 
 
+def _networks(value: str) -> tuple[str, ...]:
+    expected = "networks with commas between them, for example 10.0.0.0/8, 192.0.2.7"
+    try:
+        found = tuple(ip_network(text.strip(), strict=False) for text in value.split(","))
+    except ValueError:
+        raise ValueError(expected) from None
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError(expected + "; with every address trusted, anybody could claim to be anybody")
+    return tuple(map(str, found))
+
+
 def _memory(value: str) -> str:
     if not re.fullmatch(r"[1-9][0-9]{0,6}(kB|MB|GB)", value):
         raise ValueError("an amount of memory with its unit, for example 128MB or 2GB")
@@ -173,6 +187,10 @@ class Settings:
         "TALLYSTICK_PUBLIC_URL", _public_url, "address",
         "The https address at which browsers reach this server; people can sign in only there, or on the loopback "
         "address without it")] = None
+    trusted_proxies: Annotated[tuple[str, ...], Spec(
+        "TALLYSTICK_TRUSTED_PROXIES", _networks, "networks",
+        "Proxies whose `X-Forwarded-For` or `Forwarded` tells where a call comes from; from anybody else they are ignored",
+        "none")] = ()
     database_url: Annotated[Dsn | None, Spec(
         "TALLYSTICK_DATABASE_URL", _address, "address",
         "An external PostgreSQL 15 or newer, as the owner of the tables; without it the embedded one is started")] = None

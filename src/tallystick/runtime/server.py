@@ -36,6 +36,7 @@ from tallystick.store.organizations import Organization
 from tallystick.web.app import Application
 from tallystick.web.attempts import FailedAttempts
 from tallystick.web.body import Bodies
+from tallystick.web.client_address import behind
 from tallystick.web.metrics import Metrics
 from tallystick.web.origin import Address
 from tallystick.web.parts import Parts, Readiness
@@ -248,7 +249,7 @@ class Runtime:
 
     async def serve(self, listener: socket.socket, *, ready: Callable[[], None]) -> None:
         """Answer HTTP on `listener` until a signal says stop; `ready` is called when the first call can come."""
-        self._server = Listening(Application(self.parts()))
+        self._server = Listening(behind(Application(self.parts()), self.settings.trusted_proxies))
         await self.recording.deferred.append_all()
         self._tasks.append(asyncio.create_task(self.recording.deferred.run(), name="deferred acts"))
         await self.lifetime.started(self.organization.id)
