@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tallystick.client.audit import AsyncAudit as AsyncAudit
     from tallystick.client.audit import Audit as Audit
     from tallystick.client.delivery import Stats as Stats
-    from tallystick.client.reader import Client as Client
     from tallystick.client.recording import Receipt as Receipt
     from tallystick.client.snapshot import snapshot as snapshot
     from tallystick.client.transport import Committed as Committed
@@ -34,6 +33,10 @@ if TYPE_CHECKING:
     from tallystick.errors import Refused as ValidationError  # noqa: F401
     from tallystick.errors import ServerRejected as ServerRejected
     from tallystick.errors import SpoolFull as SpoolFull
+    from tallystick.reading.async_client import AsyncClient as AsyncClient
+    from tallystick.reading.client import Client as Client
+    from tallystick.reading.verified import Verified as Verified
+    from tallystick.reading.viewers import ViewerSession as ViewerSession
 
 _PLACES = {
     "client.act": ("Draft",),
@@ -42,10 +45,13 @@ _PLACES = {
     ),
     "client.audit": ("AsyncAudit", "Audit"),
     "client.delivery": ("Stats",),
-    "client.reader": ("Client",),
     "client.recording": ("Receipt",),
     "client.snapshot": ("snapshot",),
     "client.transport": ("Committed",),
+    "reading.async_client": ("AsyncClient",),
+    "reading.client": ("Client",),
+    "reading.verified": ("Verified",),
+    "reading.viewers": ("ViewerSession",),
     "errors": ("AuditError", "NotConfirmed", "ServerRejected", "SpoolFull"),
 }  # fmt: skip
 _PLACE_OF = {name: (module, name) for module, names in _PLACES.items() for name in names}

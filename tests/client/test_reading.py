@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 import tallystick
 from server import Server
-from tallystick.errors import NotFound, Refused, Unauthorized
+from tallystick.errors import Misconfigured, NotFound, Refused, Tampered, Unauthorized
 from tallystick.pytest_plugin import AuditEvents, audit_events  # noqa: F401  (as an installed plugin brings it)
 
 ADA = tallystick.User("usr_1", name="Ada")
@@ -52,6 +53,135 @@ def test_tables(audit: tallystick.Audit, client: tallystick.Client, library: str
     table = getattr(client.events(action=f"reading.{library}"), f"to_{library}")()
     assert len(table) == 2
     assert "actor_id" in (table.column_names if library == "arrow" else table.columns)
+
+
+def test_tables_of_nothing(client: tallystick.Client) -> None:
+    """A report of a quiet week must have its columns, with their types."""
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    none = client.events(action="^reading.never")
+    assert none.to_arrow().schema.field("position").type == pyarrow.int64()
+    assert str(none.to_polars().schema["occurred_at"]) == "Datetime(time_unit='us', time_zone='UTC')"
+    assert str(none.to_pandas().dtypes["received_at"]) == "datetime64[us, UTC]"
+
+
+def test_parquet(
+    audit: tallystick.Audit, client: tallystick.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file for a lake must hold every row in several groups, with times that are times."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    monkeypatch.setattr("tallystick.reading.table.ROW_GROUP", 3)
+    for number in range(7):
+        audit.record("reading.parquet", actor=ADA, after={"n": number})
+    assert audit.flush(30)
+    events = client.events(action="^reading.parquet", order="oldest")
+    assert events.to_parquet(tmp_path / "x.parquet") == 7
+    table = parquet.read_table(tmp_path / "x.parquet")
+    assert table.column("after").to_pylist() == [f'{{"n": {number}}}' for number in range(7)]
+    assert table.column("occurred_at").to_pylist()[0].tzinfo is not None
+
+
+# Checking
+
+
+def test_what_was_fetched_is_checked_here(audit: tallystick.Audit, server: Server) -> None:
+    """A proof must stand on the pinned key and on what was kept before, and say what it leaves open without them."""
+    audit.record("reading.proof", actor=ADA, wait=True)
+    key = server.verifier.format()
+    with tallystick.Client(url=server.url, api_key=server.admin_key, verifier_key=key) as client:
+        first = client.verify(action="^reading.proof").raise_if_broken()
+        receipt = audit.record("reading.proof", actor=ADA, wait=True).receipt
+        again = client.verify(known=[first.checkpoint, receipt], range="7d").raise_if_broken()
+    assert again.checkpoint.split("\n")[0] == first.checkpoint.split("\n")[0]
+    assert int(again.checkpoint.split("\n")[1]) > int(first.checkpoint.split("\n")[1])
+    with tallystick.Client(url=server.url, api_key=server.admin_key) as client:
+        unpinned = client.verify(action="^reading.proof").raise_if_broken()
+    assert len(unpinned.not_proven) > len(again.not_proven)
+
+
+def test_a_server_that_lies_is_caught(audit: tallystick.Audit, server: Server) -> None:
+    """An event changed on the way, another key or a log that was begun anew must not pass for proven."""
+    from tallystick.merkle.keys import SignerKey
+    from tallystick.reading.verified import check
+
+    audit.record("reading.lie", actor=ADA, after={"amount": 100}, wait=True)
+    with server.client() as http:
+        honest = http.get("/v1/export", params={"format": "jsonl", "action": "^reading.lie"}).content
+    key = server.verifier.format()
+    assert check([honest], key=key, known=()).raise_if_broken().verdict == "proven"
+    forged = check([honest.replace(b'"amount":100', b'"amount":900')], key=key, known=())
+    with pytest.raises(Tampered, match="contradicts itself"):
+        forged.raise_if_broken()
+    other = SignerKey(server.verifier.name, bytes(32)).verifier.format()
+    with pytest.raises((Tampered, Misconfigured)):
+        check([honest], key=other, known=()).raise_if_broken()
+    with pytest.raises(Misconfigured, match="could not be checked"):
+        check([b"not an export"], key=key, known=()).raise_if_broken()
+    cut = check([honest[: len(honest) // 2]], key=key, known=())
+    with pytest.raises((Tampered, Misconfigured)):
+        cut.raise_if_broken()
+
+
+# From an event loop
+
+
+async def test_the_async_client(audit: tallystick.Audit, server: Server, tmp_path: Path) -> None:
+    """Pages, tables, following, checking and viewers must be the same without holding up a loop."""
+    for number in range(3):
+        audit.record("reading.async", actor=ADA, after={"n": number}, wait=True)
+    key = server.verifier.format()
+    async with tallystick.AsyncClient(url=server.url, api_key=server.admin_key, verifier_key=key) as client:
+        events = client.events(action="^reading.async", order="oldest")
+        found = [event async for event in events]
+        assert [event["after"]["n"] for event in found] == [0, 1, 2]
+        assert await events.count() == 3
+        assert (
+            len(await events.to_pandas())
+            == len(await events.to_polars())
+            == len(await events.to_arrow())
+            == 3
+        )
+        assert await events.to_parquet(tmp_path / "x.parquet") == 3
+        assert (await client.event(found[0]["id"], proof=True))["proof"].startswith("c2sp.org/")
+        seen: list[int] = []
+        async for event in client.tail(after=found[0]["position"], action="^reading.async"):
+            seen.append(event["after"]["n"])
+            if len(seen) == 2:
+                break
+        assert seen == [1, 2]
+        (await client.verify(action="^reading.async")).raise_if_broken()
+        made = await client.viewer_sessions.create(tenant="ws_reading")
+        assert made.id in [one["id"] for one in await client.viewer_sessions.list()]
+        await client.viewer_sessions.revoke(made.id)
+        with pytest.raises(NotFound):
+            await client.event("01890a5d-ac96-774b-bcce-b302099a8057")
+        with pytest.raises(Refused):
+            await client.verify(no_such_filter="x")
+
+
+def count_for(seconds: float, client: tallystick.Client) -> None:
+    """Read until it is refused, or time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        client.events(action="^reading.mine").count()
+        time.sleep(0.1)
+
+
+def test_viewer_sessions(audit: tallystick.Audit, client: tallystick.Client, server: Server) -> None:
+    """A customer's token must show that customer's events, open the embedded viewer, and end when it is revoked."""
+    audit.record("reading.mine", actor=ADA, workspace="ws_mine", wait=True)
+    audit.record("reading.mine", actor=ADA, workspace="ws_other", wait=True)
+    made = client.viewer_sessions.create(tenant="ws_mine", name="customer 7", expires_in_seconds=60)
+    assert made.url.startswith(f"{server.url}/embed?token=vwt_")
+    assert made.expires_at.tzinfo is not None
+    with server.client(made.token) as http:
+        session = http.post("/v1/viewer-sessions:exchange").json()["token"]
+    with tallystick.Client(url=server.url, api_key=session) as theirs:
+        assert {event["workspace"] for event in theirs.events(action="^reading.mine")} == {"ws_mine"}
+    client.viewer_sessions.revoke(made.id)
+    with tallystick.Client(url=server.url, api_key=session) as theirs, pytest.raises(Unauthorized):
+        count_for(60, theirs)
+    with pytest.raises(Refused):
+        client.viewer_sessions.create()
 
 
 def test_errors_are_told(client: tallystick.Client, server: Server) -> None:
