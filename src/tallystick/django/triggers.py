@@ -138,6 +138,8 @@ class _Teller:
         )
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if context["connection"].connection.info.transaction_status == _IDLE:
+            self._said = ""  # this statement begins a new transaction
         if not self._busy and isinstance(sql, str):
             word = sql[:16].lstrip().upper()
             if word.startswith("ROLLBACK"):
@@ -163,8 +165,6 @@ class _Teller:
             with Atomic(connection.alias, True, False):  # the setting lives as long as a transaction
                 self._tell(connection, text)
                 return execute(sql, params, many, context)
-        if driver.info.transaction_status == _IDLE:  # this statement begins a new one
-            self._said = ""
         if text != self._said:
             self._tell(connection, text)
         return execute(sql, params, many, context)
