@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,15 +67,17 @@ def test_wrong_password_and_unknown_address_get_the_same_answer(house: Server) -
 def test_wrong_password_and_unknown_address_take_the_same_time(house: Server) -> None:
     """A stopwatch would tell which e-mail addresses have an account."""
     took: dict[str, list[float]] = {OWNER: [], "nobody-there@example.com": []}
-    for _ in range(2):
+    # A difference that is ours is there every time; what a busy machine adds is not.
+    for _ in range(3):
         for email, times in took.items():
             client = browser(house)
             started = time.monotonic()
             assert with_password(client, email, "not the password").status_code == 401
             times.append(time.monotonic() - started)
-    one, other = (statistics.median(times) for times in took.values())
-    assert min(one, other) >= 0.45, "a refusal waits for a whole half second"
-    assert abs(one - other) < 0.15, took
+            assert times[-1] >= 0.45, "a refusal waits for a whole half second"
+        if abs(min(took[OWNER]) - min(took["nobody-there@example.com"])) < 0.15:
+            return
+    raise AssertionError(took)
 
 
 def test_a_failed_sign_in_is_in_the_log(house: Server) -> None:

@@ -240,7 +240,7 @@ def test_body_a_byte_a_second_is_408(server: Server) -> None:
             except TimeoutError:
                 continue
     assert status(answer) == 408
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10  # the whole body would have taken minutes
     assert server.recorded() == before
 
 
