@@ -41,7 +41,7 @@ async def test_old_files_are_looked_for_once_a_minute(
     monkeypatch.setattr(export_jobs.rows, "take", take)
     monkeypatch.setattr(export_jobs, "IDLE_SECONDS", 0)
     none: Any = None
-    jobs = ExportJobs(none, none, none, none, none, tmp_path, now=clock, random=bytes)
+    jobs = ExportJobs(none, none, none, none, none, tmp_path, bundles=none, now=clock, random=bytes)
     began = clock.at
     running = asyncio.create_task(jobs.run())
     while clock.at < began + timedelta(minutes=5):

@@ -172,6 +172,7 @@ ELSEWHERE = {
     "createIdentityProvider": "tests/sign_in",
     "removeIdentityProvider": "tests/sign_in",
     "exchangeViewer": "tests/web/test_viewers.py",
+    **dict.fromkeys(("fetchEvidence", "issueEvidence", "issuePack"), "tests/evidence/test_surfaces.py"),
     "reprocessQuarantine": "tests/services/test_registered.py",
     "resetSecondFactor": "tests/sign_in",
     "revokeSession": "tests/sign_in",

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "search": ("search", "SEARCH", "Find events."),
     "tail": ("search", "TAIL", "Follow the log live."),
     "export": ("export", "EXPORT", "Write events with their proof."),
+    "evidence": ("evidence", "EVIDENCE", "A question and its proven answer in one file, for an auditor."),
     "verify": ("check", "VERIFY", "Check an export, a receipt or a dump offline."),
     "keys": ("keys", "KEYS", "List, create, rotate and revoke API keys."),
     "members": ("members", "MEMBERS", "List, invite, change and remove members."),

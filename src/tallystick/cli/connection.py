@@ -80,13 +80,18 @@ class Connection:
 
     @contextmanager
     def stream(
-        self, path: str, params: list[tuple[str, str]], headers: dict[str, str] | None = None
+        self,
+        path: str,
+        params: list[tuple[str, str]],
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "GET",
     ) -> Iterator[Any]:
         """Open a stream; the body comes as it is sent."""
         timeout = httpx2.Timeout(30, read=60)
         try:
             with self._http.stream(
-                "GET", path, params=httpx2.QueryParams(tuple(params)), headers=headers or {}, timeout=timeout
+                method, path, params=httpx2.QueryParams(tuple(params)), headers=headers or {}, timeout=timeout
             ) as answer:
                 if answer.status_code >= 400:
                     answer.read()

@@ -184,6 +184,8 @@ class Runtime:
             export=reading.export,
             export_lines=reading.export_lines,
             export_jobs=reading.export_jobs,
+            bundles=reading.bundles,
+            packs=reading.packs,
             quarantine=reading.quarantine,
             contracts=reading.contracts,
             pull=reading.pull,

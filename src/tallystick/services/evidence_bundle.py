@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,6 +68,7 @@ from tallystick.verify.report import Report
 
 DIRECT_MAX: Final = 50_000  # events; more are written into a file first, see ExportJobs
 LEFT_SECONDS: Final = 86_400
+SIGN_SECONDS: Final = 1.0
 AT_ONCE: Final = 2  # bundles made at the same time: each costs disk and half a core
 _README = """\
 This is an evidence bundle: a question to an audit log, its answer, and what proves that nothing is missing from it.
@@ -98,7 +99,7 @@ class Answer:
     _folder: tempfile.TemporaryDirectory[str]
     _parts: list[Part]
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes]:
         """Yield the bytes of the zip; what was kept on disk for it is removed at the end, whatever happens."""
         pieces = zip_pieces(self._parts)
         try:
@@ -121,6 +122,7 @@ class _Making:
     folder: Path
     bundle: str
     asked_at: datetime
+    tells_all: bool
     header: Header | None = None
     parts: list[Part] = field(default_factory=list)
     shown: list[dict[str, Any]] = field(default_factory=list)
@@ -167,7 +169,7 @@ class Bundles:
         """Tell whether the answer is small enough to be made while the caller waits, and how many events it has."""
         principal.require(EXPORT)
         counted = await self._read.count(principal, filters_of(query), exact=True)
-        return counted["count"] <= DIRECT_MAX, counted["count"]
+        return counted["exact"] and counted["count"] <= DIRECT_MAX, counted["count"]
 
     async def make(
         self,
@@ -178,10 +180,12 @@ class Bundles:
         asked_at: datetime | None = None,
         judge: Judge | None = None,
         patient: bool = False,
+        withholding: bool = False,
     ) -> Answer:
         """Make the bundle that answers `query` for `principal`, and record in the log that it was issued.
 
-        `patient` waits for its turn. `judge` gives the controls of an evidence pack. Memory does not grow with the answer, disk does. Raises
+        `patient` waits for its turn; `withholding` treats everybody as one who sees a part of the log where records
+        account for what is gone. `judge` gives the controls of an evidence pack. Memory does not grow with the answer, disk does. Raises
         Forbidden without the permission, NotFound for an empty log, TryLater while others are made or when something
         was removed meanwhile, Tampered at a hole.
         """
@@ -194,8 +198,9 @@ class Bundles:
             folder = await asyncio.to_thread(self._new_folder)
             try:
                 making = _Making(
-                    principal, Path(folder.name), "evb_" + self._random(8).hex(), asked_at or self._now()
-                )
+                    principal, Path(folder.name), "evb_" + self._random(8).hex(), asked_at or self._now(),
+                    principal.sees_all and not withholding,
+                )  # fmt: skip
                 return await self._make(making, query, context, judge, folder)
             except OSError as error:
                 folder.cleanup()
@@ -205,6 +210,30 @@ class Bundles:
             except BaseException:
                 folder.cleanup()
                 raise
+
+    async def stream(
+        self, principal: Principal, query: Query, *, asked_at: datetime, count: Callable[[int], None]
+    ) -> AsyncGenerator[bytes]:
+        """Make a bundle that may take long and yield its bytes; until there are any, an empty piece now and then.
+
+        So whoever writes them down can show signs of life meanwhile. What the records say of others is withheld: what
+        `principal` may see was settled when it asked, and stands in `query`. `count` is told of the events.
+        """
+        task = asyncio.create_task(
+            self.make(principal, query, asked_at=asked_at, patient=True, withholding=True)
+        )
+        try:
+            while not (await asyncio.wait((task,), timeout=SIGN_SECONDS))[0]:
+                yield b""
+            answer = task.result()
+            count(answer.events)
+            async with aclosing(answer.pieces()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     def _new_folder(self) -> tempfile.TemporaryDirectory[str]:
         """Return a folder for one bundle; those that a server left behind when it died are removed after a day."""
@@ -230,7 +259,9 @@ class Bundles:
         kept = await checkpoints_of(self._pool, principal.organization_id, header)
         report = await asyncio.to_thread(self._check, answer.path, header, kept)
         spool = Spool(REMOVED, place / REMOVED)
-        removals = await spool_removals(self._pool, self._read, principal, header, spool)
+        removals = await spool_removals(
+            self._pool, self._read, principal, header, spool, tells_all=making.tells_all
+        )
         removed = spool.close()
         controls: Controls | None = await judge(principal, header, report) if judge is not None else None
         question = self._question(making, header)
@@ -252,7 +283,7 @@ class Bundles:
 
     async def _spool_export(self, making: _Making, query: Query) -> Part:
         """Write the export to disk, and keep its header and its first events."""
-        stream = await self._export.jsonl(making.principal, query)
+        stream = await self._export.jsonl(making.principal, query, withholding=not making.tells_all)
         spool = Spool(EXPORT_FILE, making.folder / EXPORT_FILE)
         async with aclosing(stream):  # pyright: ignore[reportArgumentType]
             async for piece in stream:

@@ -74,14 +74,14 @@ async def checkpoints_of(pool: Pool, organization_id: UUID, header: Header) -> K
 
 
 async def spool_removals(
-    pool: Pool, read: Read, principal: Principal, header: Header, spool: Spool
+    pool: Pool, read: Read, principal: Principal, header: Header, spool: Spool, *, tells_all: bool
 ) -> list[Removal]:
     """Write the catalogue of what was kept, held and removed below the export's size, and return it in words.
 
-    Who does not see the whole log gets the records without what people wrote in them, as an export would have it.
+    Unless it `tells_all` the records come without what people wrote in them, as an export would have it.
     """
     places = set(await stored.records_within(pool, principal.organization_id, 0, header.size, header.size))
-    if principal.sees_all:
+    if tells_all:
         places |= await _decisions(read, principal, header.size)
     found: list[Removal] = []
     ordered = sorted(places)
@@ -91,7 +91,7 @@ async def spool_removals(
             if row.leaf is None or row.opening is None or row.seed is None:
                 raise Tampered(f"the record at position {row.position} of the log is missing", rule="hole")
             opening, seed = row.opening, row.seed
-            if not principal.sees_all:
+            if not tells_all:
                 opening, seed = withhold(opening, seed, but=frozenset({"metadata"}))
             async with transaction(pool, reading=True, organization=principal.organization_id) as connection:
                 proof = await inclusion_proof(

@@ -17,6 +17,7 @@ from tallystick.errors import AuditError, Conflict, NotFound, Refused, TooLarge
 from tallystick.event.model import Context, Target
 from tallystick.query.model import Query, filters_of
 from tallystick.query.parse import format, parse
+from tallystick.services.evidence_bundle import Bundles
 from tallystick.services.export import Export, Proven
 from tallystick.services.export_lines import Count, LineExport
 from tallystick.services.export_writing import Writing, proof_of, remove
@@ -39,7 +40,7 @@ SWEPT_EVERY: Final = timedelta(minutes=1)  # a file may lie there so much longer
 # What can be written, and how the files end.
 FORMATS: Final[Mapping[str, str]] = {
     "csv": "csv", "jsonl": "jsonl", "ocsf-1.1.0": "ocsf-1.1.0.jsonl", "ocsf-1.7.0": "ocsf-1.7.0.jsonl",
-    "langfuse-jsonl": "langfuse.jsonl",
+    "langfuse-jsonl": "langfuse.jsonl", "evidence": "evidence.zip",
 }  # fmt: skip
 # How those are written that are not the log's own: format, and of OCSF version and view.
 _RENDERINGS: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -69,9 +70,11 @@ class ExportJobs:
         proofs: Log,
         folder: Path,
         *,
+        bundles: Bundles,
         now: Callable[[], datetime],
         random: Callable[[int], bytes],
     ) -> None:
+        self._bundles = bundles
         self._writer = writer
         self._ingest = ingest
         self._export = export
@@ -244,6 +247,10 @@ class ExportJobs:
             permissions=frozenset({EXPORT}),
         )  # fmt: skip
         query = parse([("q", taken.filter)] if taken.filter else [], now=self._now())
+        if taken.format == "evidence":
+            asked = await rows.get(self._writer, taken.organization_id, taken.id)
+            at = self._now() if asked is None else asked.created_at
+            return Proven(self._bundles.stream(server, query, asked_at=at, count=count), None)
         if taken.format == "jsonl":
             return Proven(await self._export.jsonl(server, query, withholding=True), None)
         what: Any = _RENDERINGS[taken.format]

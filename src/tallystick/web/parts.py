@@ -11,6 +11,7 @@ from tallystick.services.access import Access
 from tallystick.services.checks import Checks
 from tallystick.services.contracts import Contracts, Pull
 from tallystick.services.evidence import Evidences
+from tallystick.services.evidence_bundle import Bundles
 from tallystick.services.export import Export
 from tallystick.services.export_jobs import ExportJobs
 from tallystick.services.export_lines import LineExport
@@ -20,6 +21,7 @@ from tallystick.services.keeping.desk import Desk
 from tallystick.services.keys import Keys
 from tallystick.services.log import Log
 from tallystick.services.own_log import OwnLog
+from tallystick.services.packs.judge import Packs
 from tallystick.services.people.directory import Directory
 from tallystick.services.people.groups import Groups
 from tallystick.services.people.members import Members
@@ -67,6 +69,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     export: Export
     export_lines: LineExport
     export_jobs: ExportJobs
+    bundles: Bundles
+    packs: Packs
     switches: Switches
     registered: Registered
     quarantine: Quarantine

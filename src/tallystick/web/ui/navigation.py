@@ -23,6 +23,7 @@ ITEMS: tuple[Item, ...] = (
     Item(path="/events", label="Events"),
     Item(path="/alerts", label="Alerts"),
     Item(path="/exports", label="Exports"),
+    Item(path="/evidence", label="Evidence"),
     Item(path="/verify", label="Verify"),
     Item(path="/settings/sources", label="Sources", group="Settings"),
     Item(path="/settings/sinks", label="Sinks", group="Settings"),
