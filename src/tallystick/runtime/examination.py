@@ -10,14 +10,15 @@ from pathlib import Path
 
 from tallystick import config
 from tallystick.config import Settings
-from tallystick.errors import Misconfigured, TryLater
+from tallystick.errors import Misconfigured, Refused, TryLater
 from tallystick.runtime.chance import now
 from tallystick.runtime.databases import DATABASE
 from tallystick.services.examine import Diagnosis, Examine
 from tallystick.services.sign import Signer
 from tallystick.store import durability, embedded
-from tallystick.store.connect import Logins, connect, open_pool
+from tallystick.store.connect import Logins, Pool, connect, open_pool
 from tallystick.store.embedded import EmbeddedPostgres
+from tallystick.verify.policy import Policy, parse_policy
 
 
 @asynccontextmanager
@@ -29,12 +30,32 @@ async def examination(
     Raises:
         Misconfigured: there is no installation in this folder.
     """
+    async with installed(data, say=say) as (settings, logins, reader, signer):
+        running = (settings.data / "server.json").exists()
+        found = await _durability(logins, settings.database_pooler == "transaction")
+        policy = None if settings.policy is None else read_policy(settings.policy)
+        yield (
+            found,
+            Examine(
+                settings.data, reader, signer, now=now, random=os.urandom, running=running, policy=policy
+            ),
+        )
+
+
+@asynccontextmanager
+async def installed(
+    data: Path, *, say: Callable[[str], None]
+) -> AsyncIterator[tuple[Settings, Logins, Pool, Signer]]:
+    """Give an installation's settings, logins, a pool to read with and its signer; starts its database if nobody has.
+
+    Raises:
+        Misconfigured: there is no installation in this folder.
+    """
     settings = config.read_settings(flags={"data": str(data)})
     if not (settings.data / "keys" / "signing.key").exists():
         raise Misconfigured(
             f"{settings.data} holds no installation: there is no signing key. Start one: tallystick serve."
         )
-    running = (settings.data / "server.json").exists()
     pooler = settings.database_pooler == "transaction"
     async with _database(settings, say) as logins:
         reader = await open_pool(logins.reader, role="reader", pooler=pooler)
@@ -42,8 +63,7 @@ async def examination(
             settings.data, instance=config.instance_name(settings, _no_instance), random=os.urandom
         )
         try:
-            found = await _durability(logins, pooler)
-            yield found, Examine(settings.data, reader, signer, now=now, random=os.urandom, running=running)
+            yield settings, logins, reader, signer
         finally:
             signer.close()
             await reader.close()
@@ -71,6 +91,18 @@ async def _database(settings: Settings, say: Callable[[str], None]) -> AsyncIter
             await own.stop()
     else:
         yield logins
+
+
+def read_policy(path: Path) -> Policy:
+    """Read the server's policy file; raises Misconfigured when it cannot be read or used."""
+    try:
+        return parse_policy(path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(
+            f"TALLYSTICK_POLICY: cannot read {path}: {error.strerror}. Name an existing file."
+        ) from error
+    except Refused as error:
+        raise Misconfigured(f"TALLYSTICK_POLICY: {path}: {error}.") from error
 
 
 def _no_instance() -> str:

@@ -87,8 +87,8 @@ class Runtime:
         self._read()
         self._remember(instance)
         self._keep()
-        self.outside = build_outside(self.databases, self.settings, self.recording.signer)
-        self._closing.append(self.outside.witnessing.stop)
+        self.outside = build_outside(self.databases, self.settings, self.recording)
+        self._closing.append(self.outside.stop)
         await self.recording.appender.start()
         for name, run in {
             "heartbeat": self.recording.heartbeat.run,
@@ -128,6 +128,7 @@ class Runtime:
             in_flight_bytes=lambda: self.bodies.in_flight_bytes,
             queued_events=lambda: self.recording.appender.waiting[0],
             own_events=lambda: self.own_log.waiting,
+            outside=lambda: self.outside.health.figures,
         )
         self.lifetime = Lifetime(
             self.recording.ingest,
@@ -196,6 +197,8 @@ class Runtime:
             keeping=self.keeping.desk,
             instance_log=self.outside.instance_log,
             witnessing=self.outside.witnessing,
+            time_stamps=self.outside.time_stamps,
+            outside=self.outside.health,
             own_log=self.own_log,
             bodies=self.bodies,
             attempts=FailedAttempts(time.monotonic),

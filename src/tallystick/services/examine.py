@@ -9,15 +9,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from httpx2 import AsyncClient
 from msgspec import Struct
 
 from tallystick.services.instance_log import InstanceLog
+from tallystick.services.outside_tasks import standing_of
 from tallystick.services.sign import Signer
 from tallystick.services.verify import Progress, Verify
+from tallystick.services.witnessing import Witnessing
 from tallystick.store import logs
 from tallystick.store.connect import Pool
 from tallystick.store.inspect import inspect
 from tallystick.verify.known import Kept
+from tallystick.verify.policy import Policy
 from tallystick.verify.report import Report
 
 FREE_BYTES_MIN = 2 << 30
@@ -47,11 +51,12 @@ class Examine:
         reader: a pool of any role that may read.
         signer: the signer of the data folder.
         running: whether a server is up, so that quiet checkpoints mean something.
+        policy: the server's, whose witnesses and time stamp authorities are asked.
     """
 
     def __init__(
         self, data: Path, reader: Pool, signer: Signer, *, now: Callable[[], datetime], random: Callable[[int], bytes],
-        running: bool,
+        running: bool, policy: Policy | None = None,
     ) -> None:  # fmt: skip
         self._data = data
         self._reader = reader
@@ -59,10 +64,11 @@ class Examine:
         self._now = now
         self._random = random
         self._running = running
+        self._policy = policy
 
     async def quick(self) -> list[Diagnosis]:
         """Look at everything but the rows themselves."""
-        return [*self._folder(), *await self._database(), *await self._signed()]
+        return [*self._folder(), *await self._database(), *await self._signed(), *await self._outside()]
 
     async def whole_log(self, kept: list[Kept], progress: Progress) -> Report:
         """Check every row, tile and head of every log against its proof."""
@@ -147,3 +153,55 @@ class Examine:
             )]  # fmt: skip
         heartbeat = f"the quietest log was signed {quiet.total_seconds():.0f} s ago"
         return [signer, _well("heartbeat", heartbeat if self._running else "no server is running")]
+
+    async def _outside(self) -> list[Diagnosis]:
+        log = InstanceLog(self._reader, self._reader, self._signer, now=self._now)
+        standing = await log.standing()
+        said = [_well("instance log", f"{0 if standing is None else standing.size} entries")]
+        if self._running and (
+            standing is None or (self._now() - standing.signed_at).total_seconds() > QUIET_SECONDS_MAX
+        ):
+            said = [Diagnosis(
+                name="instance log", state="ill", found="it was not signed for minutes",
+                advice="See the page About, or GET /metrics, of the running server for the reason.",
+            )]  # fmt: skip
+        if self._policy is not None and self._policy.witnesses:
+            said.append(await self._witnesses(log, self._policy))
+        names = [
+            f"stamp {name}"
+            for name, one in (self._policy.authorities if self._policy else {}).items()
+            if one.url
+        ]
+        for name in (*names, "publish"):
+            one = await standing_of(self._reader, name, name)
+            if one.failure:
+                said.append(
+                    Diagnosis(
+                        name=name, state="ill", found=one.failure, advice="It is tried again by itself."
+                    )
+                )
+            elif one.done_at is not None:
+                said.append(_well(name, f"{one.done}, on {one.done_at:%Y-%m-%d %H:%M} UTC"))
+        return said
+
+    async def _witnesses(self, log: InstanceLog, policy: Policy) -> Diagnosis:
+        asking = Witnessing(self._reader, self._reader, log, policy, client=AsyncClient, now=self._now)
+        quorum = await asking.standing()
+        wrong = [
+            f"{one.name}: {one.failure or 'nothing heard lately'}"
+            for one in quorum.witnesses
+            if one.state != "well"
+        ]
+        found = f"{len(quorum.witnesses) - len(wrong)} of {len(quorum.witnesses)} cosigned lately, needed are {quorum.needed}"
+        if any(one.state == "alarm" for one in quorum.witnesses):
+            return Diagnosis(
+                name="witnesses", state="ill", found="; ".join(wrong),
+                advice="A witness knows another history. Was the database restored, or is this a copy? Stop, and compare with a "
+                "published copy: docs/how-to/witness.md.",
+            )  # fmt: skip
+        if not quorum.is_met and self._running:
+            return Diagnosis(
+                name="witnesses", state="ill", found=f"{found}; {'; '.join(wrong)}",
+                advice="Nothing is lost; receipts and exports just carry no fresh cosignature. See that the witnesses run.",
+            )  # fmt: skip
+        return _well("witnesses", found if not wrong else f"{found}; {'; '.join(wrong)}")

@@ -26,6 +26,7 @@ from tallystick.merkle.tile import TILE_HEIGHT, TileId, tiles_of_size
 from tallystick.services import instance_tree
 from tallystick.services.instance_log import InstanceLog
 from tallystick.services.log import Log
+from tallystick.services.outside_tasks import Task
 from tallystick.services.sign import Signer
 from tallystick.services.witnessing import Witnessing
 from tallystick.store import logs
@@ -139,6 +140,14 @@ class Publishing:
         self._log = log
         self._instance_log = instance_log
         self._witnessing = witnessing
+
+    def task(self, target: Target, where: str, every_seconds: float) -> Task:
+        """Return publishing to `target`, called `where`, as something to be done every so often."""
+
+        async def do() -> str:
+            return str(await self.publish(target))
+
+        return Task("publish", f"publishing to {where}", every_seconds, do)
 
     async def publish(self, target: Target) -> Published:
         """Publish what is new; raises Tampered when what is there contradicts this database, after all other logs are done."""

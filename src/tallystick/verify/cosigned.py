@@ -157,13 +157,16 @@ def _open_below(label: str, below: str, moment: str, made: Prepared) -> None:
         if proof.extra is None:
             raise Refused("it is a receipt, not an anchor", rule="anchor")
         proof.verify(leaf_hash(proof.extra), _with_instance(made.keys, instance.origin))
-        text = proof.extra.decode("utf-8", "replace")
-        about = parse_checkpoint(parse_note(text).text)
+        leaf = proof.extra.decode("utf-8", "replace")
+        about = parse_checkpoint(parse_note(leaf).text)
         if instance_of(about.origin) != instance.origin or about.origin == instance.origin:
             raise Tampered(
                 f"its leaf is of {about.origin[:200]!r}, not of a log of {instance.origin[:200]!r}",
                 rule="origin",
             )
+        # The leaf has no time beside it, so that its signature is checked here and its text alone is kept.
+        open_checkpoint(leaf, keys_for_origin(made.keys, about.origin), origin=about.origin)
+        text = about.text()
     made.kept.append(Kept(label, text))
     times = [seconds for seconds in cosigned.values() if seconds < _SECONDS_MAX]
     made.vouched.append(

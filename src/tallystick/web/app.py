@@ -119,6 +119,7 @@ OPERATIONS: tuple[Operation, ...] = (
        parameters=PROOF_CONSISTENCY),
     op("GET", "/v1/log/anchor", "anchor", instance_log.get_anchor, READ, "Log", parameters=instance_log.ANCHOR_PARAMETERS,
        replies=replies.ANCHOR),
+    op("GET", "/v1/log/time-stamp", "timeStamp", instance_log.get_time_stamp, READ, "Log", replies=replies.STAMP),
     *(op(*declared, **more) for *declared, more in instance_log.OPERATIONS),
     op("GET", "/v1/keys", "listKeys", keys.list_keys, KEYS, "Keys"),
     op("POST", "/v1/keys", "createKey", keys.create_key, KEYS, "Keys", **KEY),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tallystick import __version__
 
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+OUTSIDE: Mapping[str, str] = {
+    "instance_log_size": "Entries of the instance log.",
+    "witnessed_size": "The largest size of the instance log that has the policy's quorum of witnesses; -1 = none.",
+    "witnesses_short": "1 when fewer witnesses than the policy demands have cosigned lately.",
+    "witness_alarms": "Witnesses that refuse because they know another history.",
+    "outside_failures": "Time stamps and copies whose last try failed, and checkpoints kept out of the instance log.",
+}
 
 
 class Metrics:
@@ -18,6 +26,7 @@ class Metrics:
         in_flight_bytes: how many bytes of bodies are being read, asked when the numbers are.
         queued_events: how many events wait to be committed, likewise.
         own_events: how many events about the use of this server wait to be written, likewise.
+        outside: how the instance log, its witnesses, time stamps and copies stand, by the names in `OUTSIDE`.
     """
 
     def __init__(
@@ -26,6 +35,7 @@ class Metrics:
         in_flight_bytes: Callable[[], float],
         queued_events: Callable[[], float],
         own_events: Callable[[], float],
+        outside: Callable[[], Mapping[str, float]],
     ) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter(
@@ -50,6 +60,9 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         own.set_function(own_events)
+        for name, meaning in OUTSIDE.items():
+            gauge = Gauge(f"tallystick_{name}", meaning, registry=self.registry)
+            gauge.set_function(lambda name=name: outside().get(name, 0.0))
         self.unknown_credentials = Counter(
             "tallystick_unknown_credentials",
             "Refused credentials that nobody was ever given.",

@@ -20,6 +20,7 @@ from tallystick.services.instance_log import InstanceLog
 from tallystick.services.keeping.desk import Desk
 from tallystick.services.keys import Keys
 from tallystick.services.log import Log
+from tallystick.services.outside_health import OutsideHealth
 from tallystick.services.own_log import OwnLog
 from tallystick.services.packs.judge import Packs
 from tallystick.services.people.directory import Directory
@@ -39,6 +40,7 @@ from tallystick.services.sign_in.sessions import Sessions
 from tallystick.services.sign_in.sign_in import SignIn
 from tallystick.services.sign_in.single_sign_on import SingleSignOn
 from tallystick.services.switches import Switches
+from tallystick.services.time_stamps import TimeStamps
 from tallystick.services.viewers import Viewers
 from tallystick.services.witnessing import Witnessing
 from tallystick.web.attempts import FailedAttempts
@@ -85,6 +87,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     keeping: Desk
     instance_log: InstanceLog
     witnessing: Witnessing
+    time_stamps: TimeStamps
+    outside: OutsideHealth
     own_log: OwnLog
     viewers: Viewers
     bodies: Bodies

@@ -16,6 +16,7 @@ TILE = (
 ENTRIES = (
     Reply(status=200, summary="Entries, each after its length.", type="application/octet-stream", schema=_BYTES),
 )
+STAMP = (Reply(status=200, summary="A time stamp with what it is over.", type="text/plain", schema=_TEXT),)
 ANCHOR = (Reply(status=200, summary="A tlog-proof@v1 text.", type="text/plain", schema=_TEXT),)
 FEED = (
     Reply(status=200, summary="A page, in order of position."),

@@ -195,6 +195,7 @@ UNRECORDED: Mapping[str, str] = {
     "scimSearch": _ASKS,
     "scimSearchGroups": _ASKS,
     "scimSearchUsers": _ASKS,
+    "timeStamp": _NO_EVENT,
     "tile": "hashes, which show no event and nobody can read one from",
     "verifierKeys": _NO_EVENT,
     "verifyPage": _NO_EVENT,

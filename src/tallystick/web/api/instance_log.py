@@ -82,6 +82,14 @@ async def get_anchor(call: Call) -> Answer:
     return text_answer(await call.services.witnessing.anchor(call.caller.organization_id, size=size))
 
 
+async def get_time_stamp(call: Call) -> Answer:
+    """Return the newest time stamp that covers this log: an authority's word that its state existed before a moment.
+
+    Keep it outside: `tallystick verify FILE --known STAMP --policy POLICY`.
+    """
+    return text_answer(await call.services.time_stamps.of_log(call.caller.organization_id))
+
+
 def _only(call: Call, name: str) -> str | None:
     """Return the one parameter a call knows, None without it."""
     found = call.query()

@@ -43,7 +43,7 @@ async def switch(call: Call) -> Answer:
 
 async def about(call: Call) -> Answer:
     """Show version, health and what it is made of."""
-    readiness = await call.services.readiness()
+    readiness = [*await call.services.readiness(), *await call.services.outside.findings()]
     if not call.caller.may(MANAGE):
         # What ails a server may name its machines; whoever manages it is told.
         readiness = [type(one)(name=one.name, ok=one.ok) for one in readiness]

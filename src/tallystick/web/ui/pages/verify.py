@@ -15,6 +15,7 @@ from tallystick.web.api.answers import json_answer, text_answer
 from tallystick.web.call import Answer, Call
 from tallystick.web.ui.events.moments import stamp
 from tallystick.web.ui.forms import field, read_form
+from tallystick.web.ui.outside import outside_of
 from tallystick.web.ui.render import render, see_other
 
 WIDTH, HEIGHT = 600, 120  # of the chart, in its own units
@@ -51,7 +52,7 @@ async def _page(call: Call, status: int = 200, *, error: str = "", check: Check 
         signed=None if standing is None or standing.signed_at is None else stamp(standing.signed_at, None, call.services.now()),
         growth=None if standing is None else growth_of(standing.growth), log_key=log_key, clock_key=clock_key,
         ranges=(*RANGES, ALL), chosen="24h" if check is None else check.what, may_export=principal.may(EXPORT),
-        check=check, error=error,
+        check=check, error=error, outside=await outside_of(call),
     )  # fmt: skip
 
 
