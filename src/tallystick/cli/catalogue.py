@@ -20,6 +20,9 @@ from tallystick.catalogue import (
     lint,
     operations,
 )
+from tallystick.catalogue.own import own_actions, product_actions
+from tallystick.catalogue.typed import typed_actions
+from tallystick.catalogue.usage import used_actions
 from tallystick.cli.output import out, safe
 from tallystick.errors import Refused
 
@@ -93,6 +96,60 @@ def show_coverage(lists: Path | None) -> None:
         raise SystemExit(1)
 
 
+def generate(file: Path | None, product: str | None, output: Path | None, is_check: bool) -> None:
+    """Write the actions of FILE, or of a product, as Python: `Actions.api_key.create` for editors and type checkers.
+
+    FILE has one table: [actions], with lines such as "api_key.create" = "API key created". With --check nothing is
+    written, and the exit code is 1 when the module is not what FILE says.
+    """
+    if (file is None) == (product is None):
+        raise Refused("Give a file, or --product with one of its names; just one of the two.")
+    if file is not None:
+        text = typed_actions(_actions_of(file), file.name)
+    else:
+        text = typed_actions(product_actions(str(product)), str(product))
+    if output is None:
+        click.echo(text, nl=False)
+    elif is_check:
+        if not output.is_file() or output.read_text() != text:
+            out.print(safe(f"{output} is not what {file or product} says: run the command without --check."))
+            raise SystemExit(1)
+    else:
+        output.write_text(text)
+
+
+def check_code(file: Path, sources: tuple[Path, ...], seen: Path | None) -> None:
+    """Find actions that FILE does not name in Python SOURCES, folders or files. Exit code 1 when there are any.
+
+    Seen is what is given as text to record, action, audited and the like. With --seen, the file that
+    `pytest --audit-seen` wrote, what tests have recorded is looked at as well.
+    """
+    known = _actions_of(file)
+    found = [
+        (f"{path}:{one.line}", one.action)
+        for path in _python_files(sources)
+        for one in used_actions(path.read_text("utf-8"), str(path))
+    ]
+    if seen is not None:
+        found += [
+            (f"{seen.name}: recorded by a test", name) for name in json.loads(seen.read_text())["actions"]
+        ]
+    unknown = [(where, name) for where, name in found if name not in known]
+    for where, name in unknown:
+        out.print(safe(f"{where}: {name} is not in {file.name}"), soft_wrap=True)
+    if unknown:
+        raise SystemExit(1)
+    out.print(f"{len({name for _, name in found})} actions in use, all of them known.")
+
+
+def _actions_of(file: Path) -> dict[str, str]:
+    return own_actions(file.read_text("utf-8"), file.name)
+
+
+def _python_files(sources: tuple[Path, ...]) -> list[Path]:
+    return sorted(one for path in sources for one in (path.rglob("*.py") if path.is_dir() else [path]))
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
@@ -116,6 +173,26 @@ CATALOGUE.add_command(
         "coverage", callback=show_coverage, help=show_coverage.__doc__, params=[
             click.Option(["--lists"], type=click.Path(path_type=Path, exists=True, file_okay=False),
                          help="A folder of catalogue-<product>.txt, a published name a line, to compare with."),
+        ],
+    )
+)  # fmt: skip
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+CATALOGUE.add_command(
+    click.Command(
+        "gen", callback=generate, help=generate.__doc__, params=[
+            click.Argument(["file"], required=False, type=_FILE),
+            click.Option(["--product"], type=click.Choice(PRODUCTS), help="A product whose names are known, instead of FILE."),
+            click.Option(["-o", "--output"], type=click.Path(path_type=Path, dir_okay=False), help="The module to write."),
+            click.Option(["--check", "is_check"], is_flag=True, help="Only tell whether it is up to date."),
+        ],
+    )
+)  # fmt: skip
+CATALOGUE.add_command(
+    click.Command(
+        "check-code", callback=check_code, help=check_code.__doc__, params=[
+            click.Argument(["file"], type=_FILE),
+            click.Argument(["sources"], nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)),
+            click.Option(["--seen"], type=_FILE, help="What tests recorded, as `pytest --audit-seen` wrote it."),
         ],
     )
 )  # fmt: skip
