@@ -16,8 +16,9 @@ from tallystick.catalogue.page import SENSITIVITY_MEANINGS, VERB_MEANINGS
 from tallystick.errors import Refused
 from tallystick.web import replies
 from tallystick.web.call import Answer, Call
-from tallystick.web.docs import SECURITY_HEADERS, render_page
+from tallystick.web.docs import render_page
 from tallystick.web.operation import Parameter, Reply
+from tallystick.web.ui.render import SECURITY_HEADERS
 
 WORDS_MAX = 200
 PARAMETERS = (
@@ -58,6 +59,7 @@ async def get_catalogue(call: Call) -> Answer:
     lines = [] if refused else [line for line in all_lines() if _fits(line, asked)]
     page = render_page(
         "catalogue.html",
+        title="Catalogue of actions",
         lines=lines,
         asked={key: asked.get(key, "") for key in (*known, "q")},
         known=known,

@@ -5,45 +5,24 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from msgspec import json
 from starlette.responses import Response
 
 from tallystick import __version__
 from tallystick.web.call import Answer, Call
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-
-
-@cache
-def _templates() -> Environment:
-    found = Environment(
-        loader=PackageLoader("tallystick.web", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["pretty"] = _pretty
-    return found
+from tallystick.web.ui.render import SECURITY_HEADERS, templates
 
 
 def _pretty(value: Any) -> str:
     return json.format(json.encode(value), indent=2).decode()
 
 
+templates().filters["pretty"] = _pretty
+
+
 def render_page(template: str, **values: Any) -> str:
-    """Render a template of this folder; everything in it is escaped."""
-    return _templates().get_template(template).render(version=__version__, **values)
+    """Render a template of the docs; everything in it is escaped."""
+    return templates().get_template(f"docs/{template}").render(values)
 
 
 @cache
@@ -53,7 +32,7 @@ def _page() -> str:
     tags: dict[str, list[Any]] = {}
     for operation in OPERATIONS:
         tags.setdefault(operation.tag, []).append(operation)
-    return render_page("docs.html", tags=tags)
+    return render_page("docs.html", title=f"API {__version__}", tags=tags)
 
 
 async def get_docs(call: Call) -> Answer:
