@@ -9,7 +9,8 @@ relay(engine, outbox, audit)              # sends what is committed to the serve
 from __future__ import annotations
 
 from tallystick.client.trigger_pack import capture_table
-from tallystick.sqlalchemy.capture import AuditOptions, instrument, tell_triggers
+from tallystick.outbox.rows import AuditOptions
+from tallystick.sqlalchemy.capture import instrument, tell_triggers
 from tallystick.sqlalchemy.outbox import Outbox, Relay, relay, relay_soon
 
 __all__ = [

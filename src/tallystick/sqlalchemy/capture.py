@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
-from msgspec import UNSET, Struct
-from sqlalchemy import event, func, insert, inspect, select
+from msgspec import UNSET
+from sqlalchemy import event, func, insert, inspect, literal_column, select
 from sqlalchemy.engine import Connection, Result
-from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction, object_session
-from sqlalchemy.orm.base import NO_VALUE
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, UOWTransaction, object_session, sessionmaker
 
-from tallystick.client.actors import Target
-from tallystick.client.snapshot import snapshot
-from tallystick.client.trigger_pack import SETTING, told_context
+from tallystick.client.trigger_pack import SETTING, mark, told_context
 from tallystick.errors import Misconfigured
+from tallystick.outbox.rows import Change, Kind, composed, snake
 from tallystick.sqlalchemy.outbox import AnyAudit, Outbox
+from tallystick.sqlalchemy.rows import (
+    columns_of,
+    key_in,
+    key_of,
+    new_state,
+    old_state,
+    options_of,
+    rows_by,
+    rows_by_key,
+    rows_where,
+    state_in,
+)
 
-KEYS_AT_ONCE: Final = 500
-BULK_ROWS_MAX: Final = 10_000  # rows one bulk statement may touch and still be told row by row
-_VERBS: Final = {"insert": "create", "update": "update", "delete": "delete"}
-_PENDING: Final = "tallystick_pending"
-_SEEN: Final = "tallystick_seen"
-
-
-class AuditOptions(Struct, frozen=True, kw_only=True):
-    """How changes of a model are recorded; put one on the class as `__audit__`.
-
-    Args:
-        type: of the target; by default the class's name in snake_case. Actions are `<type>.create`, `.update`, `.delete`.
-        exclude: columns that are in no event. name: the column that names a row for people.
-    """
-
-    type: str | None = None
-    exclude: frozenset[str] | set[str] = frozenset()
-    name: str | None = None
+_PENDING = "tallystick_pending"
+_SEEN = "tallystick_seen"
 
 
 def instrument(
@@ -42,14 +38,20 @@ def instrument(
 ) -> None:
     """Record every change of models that have `__audit__`, made through sessions of this class or sessionmaker.
 
-    Unit of work: old and new values of each row. Bulk `update()` and `delete()`: the rows are read before the
-    statement and after it, so that each is told like any other; with bulk="raise" such statements are refused.
-    The events go into the outbox on the same connection, so that they commit or roll back with the rows.
+    Those of asyncio are taken as well. Unit of work: old and new values of each row, cascades included. Bulk `insert()`,
+    `update()` and `delete()` and the `bulk_…` methods: the rows are read before the statement and after it, so that each
+    is told like any other; with bulk="raise" they are refused. The events go into the outbox on the same connection,
+    so that they commit or roll back with the rows. Statements whose rows are told here are marked, so that triggers
+    on the same table leave them alone.
     """
-    capture = _Capture(outbox, audit, bulk)
-    event.listen(session_class, "before_flush", capture.before_flush)
-    event.listen(session_class, "after_flush", capture.after_flush)
-    event.listen(session_class, "do_orm_execute", capture.bulk)
+    sessions = _sync_class(session_class)
+    capture = _Capture(sessions, outbox, audit, bulk)
+    for kind in ("insert", "update", "delete"):
+        event.listen(Mapper, f"before_{kind}", capture.before(kind))
+    event.listen(sessions, "after_flush", capture.after_flush)
+    event.listen(sessions, "after_begin", capture.after_begin)
+    event.listen(sessions, "do_orm_execute", capture.bulk)
+    capture.take_bulk_methods()
 
 
 def tell_triggers(session_class: Any) -> None:
@@ -60,39 +62,84 @@ def tell_triggers(session_class: Any) -> None:
         if text:
             connection.execute(select(func.set_config(SETTING, text, True)))
 
-    event.listen(session_class, "after_begin", begun)
+    event.listen(_sync_class(session_class), "after_begin", begun)
+
+
+def _sync_class(given: Any) -> Any:
+    """Return the class of the sessions that do the work: a session of asyncio has one inside."""
+    if isinstance(given, async_sessionmaker):
+        made = type(
+            "AuditedSession", (given.kw.get("sync_session_class") or given.class_.sync_session_class,), {}
+        )
+        given.configure(sync_session_class=made)
+        return made
+    if isinstance(given, sessionmaker):
+        return given.class_
+    if isinstance(given, type) and issubclass(given, AsyncSession):
+        given.sync_session_class = type("AuditedSession", (given.sync_session_class,), {})
+        return given.sync_session_class
+    return given
 
 
 class _Capture:
     """What listens to the sessions."""
 
-    def __init__(self, outbox: Outbox, audit: AnyAudit, bulk: Literal["rows", "raise"]) -> None:
+    def __init__(
+        self, sessions: type[Session], outbox: Outbox, audit: AnyAudit, bulk: Literal["rows", "raise"]
+    ) -> None:
+        self._sessions = sessions
         self._outbox = outbox
         self._audit = audit
         self._bulk: Literal["rows", "raise"] = bulk
+        self._told_tables: set[Any] = set()  # whose rows the unit of work tells here
 
-    def before_flush(self, session: Session, context: UOWTransaction, instances: Any) -> None:
-        """Take the old values, while they can be had."""
-        pending: list[tuple[str, Any, Any]] = session.info.setdefault(_PENDING, [])
-        for one in session.deleted:
-            if _options(type(one)) is not None:
-                pending.append(("delete", one, _old_state(one)))
-        for one in session.dirty:
-            if _options(type(one)) is not None and session.is_modified(one):
-                pending.append(("update", one, _old_state(one)))
-        for one in session.new:
-            if _options(type(one)) is not None:
-                pending.append(("insert", one, UNSET))
+    # The unit of work
+
+    def before(self, kind: Kind) -> Any:
+        """Return what takes the old values of a row, while they can be had."""
+
+        def take(mapper: Any, connection: Connection, one: Any) -> None:
+            session = object_session(one)
+            if not isinstance(session, self._sessions) or options_of(type(one)) is None:
+                return
+            self._told_tables.update(mapper.tables)
+            pending = session.info.setdefault(_PENDING, [])
+            pending.append((kind, one, UNSET if kind == "insert" else old_state(one)))
+
+        return take
 
     def after_flush(self, session: Session, context: UOWTransaction) -> None:
         """Write the events, now that the rows have their ids and defaults."""
-        pending: list[tuple[str, Any, Any]] = session.info.pop(_PENDING, [])
-        rows: list[dict[str, Any]] = []
-        for kind, one, before in pending:
-            after = UNSET if kind == "delete" else _new_state(one)
-            if before != after:
-                rows.append(self._composed(type(one), kind, _key(one), before, after))
-        self._write(session, rows)
+        pending: list[tuple[Kind, Any, Any]] = session.info.pop(_PENDING, [])
+        self._tell(
+            session,
+            [
+                _change(type(one), kind, key_of(one), before, UNSET if kind == "delete" else new_state(one))
+                for kind, one, before in pending
+            ],
+        )
+
+    def after_begin(self, session: Session, transaction: Any, connection: Connection) -> None:
+        """Have the statements of this transaction marked whose rows are told here."""
+        session.info.pop(_PENDING, None)  # of a flush that failed
+        if connection.dialect.name == "postgresql" and not event.contains(
+            connection, "before_cursor_execute", self._marked
+        ):
+            event.listen(connection, "before_cursor_execute", self._marked, retval=True)
+
+    def _marked(
+        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    ) -> tuple[str, Any]:
+        compiled = context.compiled
+        if compiled is not None and (context.isinsert or context.isupdate or context.isdelete):
+            table = compiled.statement.table
+            given = context.execution_options
+            # The unit of work brings a cache of its own; a statement of the application does not.
+            if _SEEN in given or ("compiled_cache" in given and table in self._told_tables):
+                return mark(table.name) + statement, parameters
+        return statement, parameters
+
+    # Bulk statements
 
     def bulk(self, state: ORMExecuteState) -> Result[Any] | None:
         """Run a bulk statement so that each row it touches is told."""
@@ -100,174 +147,168 @@ class _Capture:
         if not changes or state.bind_mapper is None or state.execution_options.get(_SEEN):
             return None
         model = state.bind_mapper.class_
-        if _options(model) is None:
+        if options_of(model) is None:
             return None
+        self._permit(model)
+        if state.session.autoflush:
+            state.session.flush()  # what the statement would see, the look before it must see as well
+        with _all_or_nothing(state.session):
+            return self._inserted(state, model) if state.is_insert else self._touched(state, model)
+
+    def _permit(self, model: Any) -> None:
         if self._bulk == "raise":
             raise Misconfigured(
                 f"a bulk statement on {model.__name__}, whose changes are recorded row by row: change the objects, or "
                 'allow it with instrument(…, bulk="rows")'
             )
-        if state.session.autoflush:
-            state.session.flush()  # what the statement would see, the look before it must see as well
-        return self._inserted(state, model) if state.is_insert else self._touched(state, model)
 
     def _inserted(self, state: ORMExecuteState, model: Any) -> Result[Any]:
-        """Have the database say which rows a bulk insert made."""
+        """Have the database say which rows a bulk insert made, and which an upsert found."""
         statement: Any = state.statement
         if statement._returning:
             raise Misconfigured(
                 f"a bulk insert of {model.__name__} with its own RETURNING cannot be recorded: add the objects instead"
             )
-        names = _columns(model)
-        told = statement.returning(*inspect(model).primary_key, *_column_objects(model))
+        conflict = statement._post_values_clause
+        updates = conflict is not None and hasattr(conflict, "update_values_to_set")
+        before = _in_the_way(state, model, conflict) if updates else {}
+        told = statement.returning(*columns_of(model))
+        says = updates and state.session.get_bind().dialect.name == "postgresql"
+        if says:
+            told = told.returning(literal_column("(xmax = 0)").label("tallystick_is_new"))
         frozen = state.invoke_statement(statement=told, execution_options={_SEEN: True}).freeze()
-        width = len(inspect(model).primary_key)
-        rows: list[dict[str, Any]] = []
+        changes: list[Change] = []
         for row in frozen().all():
-            after = snapshot(dict(zip(names, row[width:], strict=True)))
-            rows.append(self._composed(model, "insert", tuple(row[:width]), UNSET, after))
-        self._write(state.session, rows)
+            key, after = state_in(model, row[:-1] if says else row)
+            if row[-1] if says else key not in before:
+                changes.append(_change(model, "insert", key, UNSET, after))
+            else:  # where somebody else made it after we looked, what it was before is not known
+                unknown = None if key in before else {"before": "unknown"}
+                changes.append(_change(model, "update", key, before.get(key, UNSET), after, unknown))
+        self._tell(state.session, changes)
         return frozen()
 
     def _touched(self, state: ORMExecuteState, model: Any) -> Result[Any]:
         """Look at the rows before a bulk update or delete, and after it."""
-        if isinstance(state.parameters, Sequence):
-            keys = [_key_of(model, row) for row in state.parameters]  # an update by primary key, row by row
-            before = _rows_by_key(state.session, model, keys)
+        session = state.session
+        given: Any = state.parameters
+        by_key = isinstance(given, Sequence)  # an update by primary key, row by row
+        if by_key:
+            before = rows_by_key(session, model, [key_in(model, row) for row in given], lock=True)
         else:
             where = getattr(state.statement, "whereclause", None)
-            before = _rows(state.session, model, where, state.parameters)
-        result = state.invoke_statement(execution_options={_SEEN: True})
-        after = {} if state.is_delete else _rows_by_key(state.session, model, list(before))
-        kind = "delete" if state.is_delete else "update"
-        rows = [
-            self._composed(model, kind, key, old, after.get(key, UNSET))
-            for key, old in before.items()
-            if after.get(key) != old
-        ]
-        self._write(state.session, rows)
+            before = rows_where(session, model, where, state.parameters)
+        result: Any = state.invoke_statement(execution_options={_SEEN: True})
+        if not by_key and not result.returns_rows and result.rowcount != len(before):
+            raise Misconfigured(
+                f"rows of {model.__name__} changed while a bulk statement looked at them; the transaction was rolled "
+                "back, do it again"
+            )
+        self._tell_touched(session, model, before, deleted=state.is_delete)
         return result
 
-    def _composed(
-        self, model: Any, kind: str, key: tuple[Any, ...], before: Any, after: Any
-    ) -> dict[str, Any]:
-        options = _options(model)
-        assert options is not None
-        shown = {} if before is UNSET else before
-        shown = shown if after is UNSET else after
-        kind_of_target = options.type or _snake(model.__name__)
-        target = Target(
-            kind_of_target, ",".join(map(str, key)), shown.get(options.name) if options.name else None
-        )
-        id, raw = self._audit.compose(
-            f"{kind_of_target}.{_VERBS[kind]}", target=target, before=before, after=after
-        )
-        return {"id": id, "event": raw}
+    def _tell_touched(
+        self, session: Session, model: Any, before: Mapping[Any, Any], *, deleted: bool
+    ) -> None:
+        after = {} if deleted else rows_by_key(session, model, list(before))
+        changes: list[Change] = []
+        for key, old in before.items():
+            if key in after:
+                changes.append(_change(model, "update", key, old, after[key]))
+            elif deleted:
+                changes.append(_change(model, "delete", key, old, UNSET))
+            else:
+                raise Misconfigured(
+                    f"a bulk update changed the primary key of {model.__name__} {key}; the transaction was rolled back. "
+                    "Delete and insert instead, or have triggers tell this table"
+                )
+        self._tell(session, changes)
 
-    def _write(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            session.connection().execute(insert(self._outbox.table), list(rows))
+    # The older bulk methods of a session, which send no event of their own
 
+    def take_bulk_methods(self) -> None:
+        """Put the capture around bulk_insert_mappings, bulk_update_mappings and bulk_save_objects."""
+        original = self._sessions._bulk_save_mappings
 
-def _options(model: Any) -> AuditOptions | None:
-    return getattr(model, "__audit__", None)
+        def taken(session: Any, mapper: Any, mappings: Any, **how: Any) -> None:
+            mapper = inspect(mapper)
+            model = mapper.class_
+            if options_of(model) is None:
+                original(session, mapper, mappings, **how)
+                return
+            self._permit(model)
+            with _all_or_nothing(session):
+                self._told_tables.update(mapper.tables)
+                self._taken(session, model, list(mappings), original, how)
 
+        self._sessions._bulk_save_mappings = taken  # type: ignore[method-assign,assignment]
 
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    def _taken(self, session: Any, model: Any, given: list[Any], original: Any, how: dict[str, Any]) -> None:
+        mapper = inspect(model)
+        read = (lambda one: key_of(one.obj())) if how["isstates"] else (lambda row: key_in(model, row))
+        if how["isupdate"]:
+            before = rows_by_key(session, model, [read(one) for one in given], lock=True)
+            original(session, mapper, given, **how)
+            self._tell_touched(session, model, before, deleted=False)
+            return
+        original(session, mapper, given, **{**how, "return_defaults": True})  # or nobody knows the keys
+        after = rows_by_key(session, model, [read(one) for one in given])
+        self._tell(session, [_change(model, "insert", key, UNSET, row) for key, row in after.items()])
 
-
-def _columns(model: Any) -> list[str]:
-    options = _options(model)
-    left_out: Iterable[str] = options.exclude if options else ()
-    return [attribute.key for attribute in inspect(model).column_attrs if attribute.key not in left_out]
-
-
-def _key(one: Any) -> tuple[Any, ...]:
-    return tuple(inspect(type(one)).primary_key_from_instance(one))
-
-
-def _key_of(model: Any, row: Mapping[str, Any]) -> tuple[Any, ...]:
-    mapper = inspect(model)
-    return tuple(row[mapper.get_property_by_column(column).key] for column in mapper.primary_key)
-
-
-def _new_state(one: Any) -> dict[str, Any]:
-    # Defaults that the database made are fetched here, on the same connection.
-    return snapshot({name: getattr(one, name) for name in _columns(type(one))})
-
-
-def _old_state(one: Any) -> dict[str, Any]:
-    """Return the values as they are in the database before this flush; what was never loaded is read."""
-    state = inspect(one)
-    names = _columns(type(one))
-    known: dict[str, Any] = {}
-    missing: list[str] = []
-    for name in names:
-        history = state.attrs[name].history
-        if history.deleted:
-            known[name] = history.deleted[0]
-        elif history.unchanged:
-            known[name] = history.unchanged[0]
-        elif state.attrs[name].loaded_value is NO_VALUE or history.added:
-            missing.append(name)
-    if missing and state.identity is not None:
-        session = object_session(one)
-        assert session is not None
-        known |= _select(session, type(one), missing, state.identity)
-    return snapshot({name: known.get(name) for name in names})
+    def _tell(self, session: Session, changes: Sequence[Change]) -> None:
+        made = [event for change in changes if (event := composed(self._audit, change)) is not None]
+        if made:
+            rows = [{"id": id, "event": raw} for id, raw in made]
+            session.connection().execute(insert(self._outbox.table), rows)
 
 
-def _select(session: Session, model: Any, names: list[str], identity: Any) -> dict[str, Any]:
-    mapper = inspect(model)
-    columns = [mapper.column_attrs[name].columns[0] for name in names]
-    same = [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
-    row = session.connection().execute(select(*columns).where(*same)).one_or_none()
-    return {} if row is None else dict(zip(names, row, strict=True))
+def _change(
+    model: Any,
+    kind: Kind,
+    key: tuple[Any, ...],
+    before: Any,
+    after: Any,
+    metadata: dict[str, Any] | None = None,
+) -> Change:
+    options = options_of(model)
+    assert options is not None
+    return Change(
+        kind=kind, type=options.type or snake(model.__name__), key=key, before=before, after=after, name=options.name,
+        metadata=metadata,
+    )  # fmt: skip
 
 
-def _rows(session: Session, model: Any, where: Any, parameters: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the rows that a bulk statement is about to touch, locked where the database can."""
-    mapper = inspect(model)
-    statement = select(*mapper.primary_key, *_column_objects(model)).select_from(mapper.local_table)
-    if where is not None:
-        statement = statement.where(where)
-    if session.get_bind().dialect.name != "sqlite":
-        statement = statement.with_for_update()
-    given = parameters if isinstance(parameters, Mapping) else {}
-    found = session.connection().execute(statement.limit(BULK_ROWS_MAX + 1), dict(given)).all()
-    if len(found) > BULK_ROWS_MAX:
-        raise Misconfigured(
-            f"a bulk statement touches more than {BULK_ROWS_MAX} rows of {model.__name__}; do it in parts, so that each "
-            "row can be recorded"
-        )
-    return _told(model, found)
+@contextmanager
+def _all_or_nothing(session: Session) -> Iterator[None]:
+    """Take the whole transaction back when a change was made and cannot be told, even if somebody catches the error."""
+    try:
+        yield
+    except BaseException:
+        session.rollback()
+        raise
 
 
-def _rows_by_key(
-    session: Session, model: Any, keys: list[tuple[Any, ...]]
-) -> dict[tuple[Any, ...], dict[str, Any]]:
-    mapper = inspect(model)
-    told: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for at in range(0, len(keys), KEYS_AT_ONCE):
-        part = keys[at : at + KEYS_AT_ONCE]
-        if len(mapper.primary_key) == 1:
-            same = mapper.primary_key[0].in_([key[0] for key in part])
-        else:
-            from sqlalchemy import tuple_
-
-            same = tuple_(*mapper.primary_key).in_(part)
-        statement = select(*mapper.primary_key, *_column_objects(model)).select_from(mapper.local_table)
-        told |= _told(model, session.connection().execute(statement.where(same)).all())
-    return told
+def _in_the_way(state: ORMExecuteState, model: Any, conflict: Any) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the rows that an upsert will find, as far as its target and values say which; locked."""
+    table = inspect(model).local_table
+    names = [getattr(one, "key", one) for one in conflict.inferred_target_elements or ()]
+    columns = [table.c[name] for name in names if name in table.c]
+    if not columns or len(columns) != len(names):
+        return {}
+    values = [tuple(row.get(column.key, UNSET) for column in columns) for row in _given(state)]
+    plain = [one for one in values if not any(value is UNSET or hasattr(value, "compile") for value in one)]
+    return rows_by(state.session, model, columns, plain, lock=True)
 
 
-def _column_objects(model: Any) -> list[Any]:
-    mapper = inspect(model)
-    return [mapper.column_attrs[name].columns[0] for name in _columns(model)]
+def _given(state: ORMExecuteState) -> list[dict[str, Any]]:
+    """Return the rows of an insert, from its parameters or from its VALUES."""
+    statement: Any = state.statement
+    if isinstance(state.parameters, Sequence):
+        return [dict(row) for row in state.parameters]
+    if statement._multi_values:
+        return [_named(row) for rows in statement._multi_values for row in rows]
+    return [{**_named(statement._values or {}), **(state.parameters or {})}]
 
 
-def _told(model: Any, rows: Sequence[Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    width = len(inspect(model).primary_key)
-    names = _columns(model)
-    return {tuple(row[:width]): snapshot(dict(zip(names, row[width:], strict=True))) for row in rows}
+def _named(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {getattr(column, "key", column): getattr(value, "value", value) for column, value in row.items()}
