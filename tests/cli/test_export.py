@@ -89,6 +89,18 @@ def test_a_file_and_its_proof(run: Run, tmp_path: Path, case: str) -> None:
     assert (alone.returncode, verdict(alone)) == (1, "VIOLATED")
 
 
+def test_parquet_has_its_proof_in_it(run: Run, tmp_path: Path) -> None:
+    """A file for a notebook would need a second one to be checked, or an edited value would pass."""
+    done = run("export", "-o", "log.parquet", "--format", "parquet", *FILTERS)
+    assert (done.returncode, [path.name for path in tmp_path.iterdir()]) == (0, ["log.parquet"]), done.stderr
+    proven = run("verify", "log.parquet")
+    assert (proven.returncode, verdict(proven)) == (0, "PROVEN"), proven.stdout
+    assert "50 events in full: unchanged, and the file says of each what was sealed" in proven.stdout
+    whole = (tmp_path / "log.parquet").read_bytes()
+    (tmp_path / "log.parquet").write_bytes(whole[:2000] + b"\0" + whole[2001:])
+    assert run("verify", "log.parquet").returncode == 2
+
+
 def test_a_rendering_without_its_proof(run: Run, tmp_path: Path) -> None:
     """A CSV or OCSF file alone would be called proven, or nobody would be told what is missing."""
     for format in ("csv", "ocsf"):

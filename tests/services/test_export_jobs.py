@@ -12,10 +12,16 @@ from uuid import UUID
 import pytest
 
 from services.appending import LOG, Clock
+from tallystick.errors import Misconfigured
+from tallystick.formats import parquet
+from tallystick.query.model import Query
 from tallystick.services import export_jobs
+from tallystick.services.export import Export
 from tallystick.services.export_jobs import ExportJobs
 from tallystick.services.permissions import EXPORT
 from tallystick.services.principal import Principal
+from tallystick.verify.layout import Rendering
+from tallystick.web.guard import status_of
 from tallystick.web.ui.pages import exports as page
 
 ASKER = Principal(organization_id=LOG, kind="member", id="m", name="m", permissions=frozenset({EXPORT}))
@@ -75,8 +81,23 @@ async def test_a_count_that_stopped_is_no_count(
         now=clock, read=SimpleNamespace(count=count), export_jobs=SimpleNamespace(start=start)
     )
     call: Any = SimpleNamespace(services=services, caller=ASKER, context=None, query=list)
-    answer = await page.begin(call)
+    answer: Any = await page.begin(call)
     assert answer.headers["location"].startswith("/v1/export?") == is_direct
     assert [one["exact"] for one in begun] == ([] if is_direct else [False])
     await page.prepare(call)
     assert (shown["total"], shown["exact"]) == (10, exact)
+
+
+async def test_without_pyarrow(monkeypatch: pytest.MonkeyPatch, clock: Clock, tmp_path: Path) -> None:
+    """A server that cannot write Parquet would offer it, or end in a stack trace when it is asked for it."""
+    monkeypatch.setattr(parquet, "find_spec", lambda name: None)
+    assert "tallystick[parquet]" in page.lacking()["parquet"]
+    none: Any = None
+    jobs = ExportJobs(none, none, none, none, none, tmp_path, bundles=none, now=clock, random=bytes)
+    with pytest.raises(Misconfigured, match=r"tallystick\[parquet\]") as refused:
+        await jobs.start(ASKER, Query(), "parquet", total=1, context=none)
+    assert status_of(refused.value)[0] == 501
+    with pytest.raises(Misconfigured):
+        await Export(none, none, now=clock).proven(ASKER, Query(), Rendering("parquet", "0"))
+    monkeypatch.undo()
+    assert page.lacking() == {}

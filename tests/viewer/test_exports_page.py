@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -17,9 +18,14 @@ import pytest
 from people import COOKIE, add_member, browser, execute, sign_in
 from postgres import Database
 from server import Server, Servers, event
+from tallystick.catalogue.describe import verb_of
+from tallystick.cli.subject import RELEASE, subject_of
+from tallystick.verify.file import verify_file
+from tallystick.verify.instance import Means
 
 from .test_verify_page import chromium, house, pytestmark, visit
 
+MEANS = Means(verb_of=verb_of, secret=bytes(32))
 __all__ = ["chromium", "house", "pytestmark", "visit"]
 
 
@@ -60,9 +66,9 @@ def test_what_is_shown_is_what_is_exported(owner: httpx2.Client) -> None:
     assert (sent.status_code, len(rows), {row["stream"] for row in rows}) == (200, 40, {"platform"})
 
 
-@pytest.mark.parametrize("wanted", ["csv", "jsonl", "ocsf-1.1.0", "ocsf-1.7.0", "langfuse-jsonl"])
-def test_a_job_and_its_manifest(owner: httpx2.Client, wanted: str) -> None:
-    """The file would be another than its manifest says, or its count would be wrong."""
+@pytest.mark.parametrize("wanted", ["csv", "jsonl", "ocsf-1.1.0", "ocsf-1.7.0", "langfuse-jsonl", "parquet"])
+def test_a_job_and_its_manifest(owner: httpx2.Client, wanted: str, tmp_path: Path) -> None:
+    """The file would be another than its manifest says, its count would be wrong, or nobody could prove it."""
     sent = owner.post("/exports", data={"filter": "stream:platform", "format": wanted, "job": "1"})
     assert sent.status_code == 200
     export_id = newest(owner)
@@ -73,6 +79,29 @@ def test_a_job_and_its_manifest(owner: httpx2.Client, wanted: str) -> None:
     assert manifest["checkpoint"].startswith(manifest["keys"][0].partition("+")[0])
     if wanted == "jsonl":
         assert json.loads(file.splitlines()[-1])["events"] == 40
+    (tmp_path / "log").write_bytes(file)
+    proof = owner.get(f"/exports/{export_id}/file?part=proof")
+    assert proof.status_code == (404 if wanted in ("jsonl", "parquet") else 200)
+    if proof.status_code == 200:
+        assert proof.headers["content-disposition"].endswith('.proof.jsonl"')
+        (tmp_path / "log.proof.jsonl").write_bytes(proof.content)
+    with subject_of(str(tmp_path / "log"), None) as subject:
+        report = verify_file(subject.open_file, MEANS, beside=subject.beside, release=RELEASE)
+    assert (report.verdict, report.violated, report.facts["events"]) == ("proven", [], 40)
+
+
+def test_a_download_with_its_proof(owner: httpx2.Client, tmp_path: Path) -> None:
+    """A person would hand on a file that nobody can prove, though the box was ticked."""
+    page = owner.get("/exports/new?q=stream:platform").text
+    assert 'name="proof" value="1" checked' in page
+    sent = owner.post("/exports", data={"filter": "stream:platform", "format": "csv", "proof": "1"})
+    assert sent.headers["content-type"] == "application/zip"
+    (tmp_path / "log.zip").write_bytes(sent.content)
+    with subject_of(str(tmp_path / "log.zip"), None) as subject:
+        report = verify_file(subject.open_file, MEANS, beside=subject.beside, release=RELEASE)
+    assert (report.verdict, report.facts["events"], report.facts["rendering"]) == ("proven", 40, "csv")
+    own = owner.post("/exports", data={"filter": "stream:platform", "format": "jsonl", "proof": "1"})
+    assert own.content.startswith(b'{"format":"tallystick-export"')
 
 
 def test_a_mistake_exports_nothing(owner: httpx2.Client) -> None:

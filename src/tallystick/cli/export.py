@@ -19,7 +19,7 @@ from tallystick.verify.layout import PROOF_ENDING
 
 # These have no room for a proof: it goes into a file beside them.
 PROVEN_BESIDE = frozenset({"csv", "ocsf", "langfuse-jsonl"})
-FORMATS = ("jsonl", *sorted(PROVEN_BESIDE))
+FORMATS = ("jsonl", "parquet", *sorted(PROVEN_BESIDE))
 
 
 def export(

@@ -14,6 +14,8 @@ from typing import IO, NamedTuple
 
 from tallystick import __version__
 from tallystick.errors import Refused
+from tallystick.formats.parquet_reading import MARK as PARQUET_MARK
+from tallystick.formats.parquet_reading import ParquetSubject
 from tallystick.verify.beside import Beside, OpenBeside, RenderedText
 from tallystick.verify.layout import PROOF_ENDING, PROOF_START, ProofHeader
 
@@ -35,13 +37,17 @@ class Subject(NamedTuple):
 def subject_of(file: str, proof: Path | None) -> Iterator[Subject]:
     """Find out what FILE is and what belongs to it.
 
-    The proof of `x.csv` is `proof`, or `x.csv.proof.jsonl` beside it, or both are in one archive. Raises Refused when
+    A Parquet file has its proof in it. The proof of `x.csv` is `proof`, or `x.csv.proof.jsonl` beside it, or both are in one archive. Raises Refused when
     there is no such file, and while it is read when an archive is broken.
     """
     with _on_disk(file) as path:
         if zipfile.is_zipfile(path):
             with _opened(path) as archive:
                 yield _in_archive(archive) or _plain(path)
+            return
+        if _begins(path, PARQUET_MARK):
+            subject = ParquetSubject(path)
+            yield Subject(subject.pieces, path.stat().st_size, subject.beside)
             return
         own = path.with_name(path.name + PROOF_ENDING)
         if proof is not None or own.is_file():

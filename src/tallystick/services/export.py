@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
@@ -13,6 +14,7 @@ from msgspec.structs import asdict, replace
 from tallystick.errors import NotFound, TryLater
 from tallystick.event.moment import instant_text
 from tallystick.event.unseal import withhold
+from tallystick.formats import parquet
 from tallystick.formats.jsonl import ExportRow, JsonlWriter
 from tallystick.merkle.note import encode_base64
 from tallystick.merkle.range_proof import RangeProof, range_nodes
@@ -60,19 +62,24 @@ class Export:
         self._now = now
 
     async def jsonl(
-        self, principal: Principal, query: Query, *, withholding: bool = False
+        self,
+        principal: Principal,
+        query: Query,
+        *,
+        count: Count | None = None,
+        withholding: bool = False,
     ) -> AsyncIterator[bytes]:
         """Begin a JSONL export of the events that match and return its bytes, to be sent as they come.
 
         The log's head is fixed now: events recorded later are not in it. The range is every position that a time
         range in `query` reaches, else the whole log; the page of the query plays no part. Who sees
         a part of the log gets that part in full and the rest as hashes; `withholding` treats everybody so where records
-        account for what is gone. Raises Forbidden without the
+        account for what is gone. `count` is told of the events as they come. Raises Forbidden without the
         permission, NotFound for a log without any checkpoint. The stream raises Tampered at a hole and then lacks
         its last line, so that no reader takes it for complete.
         """
         begun = await self._begin(principal, query, withholding)
-        return self._lines(begun, JsonlWriter(begun.header))
+        return self._lines(begun, JsonlWriter(begun.header), count)
 
     async def proven(
         self,
@@ -83,14 +90,25 @@ class Export:
         count: Count | None = None,
         withholding: bool = False,
     ) -> Proven:
-        """Begin an export as another rendering, with its proof; `count` is told of its events. See `jsonl`."""
+        """Begin an export as another rendering, with its proof. See `jsonl`.
+
+        Raises Misconfigured for Parquet without pyarrow, TooLarge when it could have to hold more hashes than it may.
+        """
+        principal.require(EXPORT)
+        if rendering.format == "parquet":
+            parquet.require()
         begun = await self._begin(principal, query, withholding)
         header = begun.header
-        rows = ExportRows(self._pool, begun.selection, header.start, header.end)
         said = {name: value for name, value in asdict(header).items() if name != "format"}
-        proof = begun._replace(header=ProofHeader(**said, rendering=rendering))
+        proof_header = ProofHeader(**said, rendering=rendering)
+        proof = begun._replace(header=proof_header)
+        if rendering.format == "parquet":
+            if header.filter and header.end - header.start > parquet.BARE_MAX:
+                raise parquet.too_many()
+            return Proven(self._lines(proof, parquet.ParquetWriter(proof_header), count), None)
+        rows = ExportRows(self._pool, begun.selection, header.start, header.end)
         file = written(rows, writer_of(rendering, header.origin), count)
-        return Proven(file, self._lines(proof, JsonlWriter(proof.header)))
+        return Proven(file, self._lines(proof, JsonlWriter(proof_header)))
 
     async def range(self, organization_id: UUID, first: int, end: int) -> AsyncGenerator[bytes]:
         """Yield the JSONL export of positions [first, end), all of them in full, for the server's own archives."""
@@ -139,13 +157,18 @@ class Export:
             right=tuple(map(encode_base64, proof.right)),
         )
 
-    async def _lines(self, begun: _Begun, writer: JsonlWriter) -> AsyncGenerator[bytes]:
+    async def _lines(
+        self, begun: _Begun, writer: JsonlWriter | parquet.ParquetWriter, count: Count | None = None
+    ) -> AsyncGenerator[bytes]:
         header, selection, tells_all = begun
         yield writer.begin()
         rows = ExportRows(self._pool, selection, header.start, header.end)
         async with aclosing(rows.pieces()) as pieces:
             async for piece in pieces:
-                if lines := writer.rows(ExportRow(*row) for row in piece):
+                if count is not None:
+                    count(sum(row.leaf is not None for row in piece))
+                lines = await _written(writer, [ExportRow(*row) for row in piece])
+                if lines:
                     yield lines
         if writer.has_gaps and await stored.removed_since(
             self._pool, selection.organization_id, header.start, header.end, header.size
@@ -180,6 +203,13 @@ class Export:
                 async with transaction(self._pool, reading=True, organization=organization_id) as connection:
                     proof = await inclusion_proof(connection, organization_id, row.position, header.size)
                 yield ExportRow(*row), proof
+
+
+async def _written(writer: JsonlWriter | parquet.ParquetWriter, rows: list[ExportRow]) -> bytes:
+    """Have rows written, in a thread where that may take a tenth of a second at once."""
+    if isinstance(writer, parquet.ParquetWriter):
+        return await asyncio.to_thread(writer.rows, rows)
+    return writer.rows(rows)
 
 
 async def range_proof(

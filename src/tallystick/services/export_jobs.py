@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from tallystick.errors import AuditError, Conflict, NotFound, Refused, TooLarge
 from tallystick.event.model import Context, Target
+from tallystick.formats.parquet import require as require_pyarrow
 from tallystick.query.model import Query, filters_of
 from tallystick.query.parse import format, parse
 from tallystick.services.evidence_bundle import Bundles
@@ -40,14 +41,14 @@ SWEPT_EVERY: Final = timedelta(minutes=1)  # a file may lie there so much longer
 # What can be written, and how the files end.
 FORMATS: Final[Mapping[str, str]] = {
     "csv": "csv", "jsonl": "jsonl", "ocsf-1.1.0": "ocsf-1.1.0.jsonl", "ocsf-1.7.0": "ocsf-1.7.0.jsonl",
-    "langfuse-jsonl": "langfuse.jsonl", "evidence": "evidence.zip",
+    "langfuse-jsonl": "langfuse.jsonl", "parquet": "parquet", "evidence": "evidence.zip",
 }  # fmt: skip
 # How those are written that are not the log's own: format, and of OCSF version and view.
 _RENDERINGS: Final[Mapping[str, tuple[Any, ...]]] = {
     "csv": ("csv",), "ocsf-1.1.0": ("ocsf", "1.1.0", "default"), "ocsf-1.7.0": ("ocsf", "1.7.0", "default"),
-    "langfuse-jsonl": ("langfuse-jsonl",),
+    "langfuse-jsonl": ("langfuse-jsonl",), "parquet": ("parquet",),
 }  # fmt: skip
-PROVEN_BESIDE: Final = frozenset(_RENDERINGS)  # their proof is a file of its own
+PROVEN_BESIDE: Final = frozenset(_RENDERINGS) - {"parquet"}  # their proof is a file of its own
 log = structlog.get_logger("tallystick.exports")
 
 
@@ -103,6 +104,8 @@ class ExportJobs:
         principal.require(EXPORT)
         if wanted not in FORMATS:
             raise Refused(f"'format' is one of {', '.join(FORMATS)}.", path="/format", rule="format")
+        if wanted == "parquet":
+            require_pyarrow()
         filter = format(narrow(principal, replace(filters_of(query), range="")))
         export_id, at = "exp_" + self._random(8).hex(), self._now()
         organization_id = principal.organization_id
@@ -252,7 +255,8 @@ class ExportJobs:
             at = self._now() if asked is None else asked.created_at
             return Proven(self._bundles.stream(server, query, asked_at=at, count=count), None)
         if taken.format == "jsonl":
-            return Proven(await self._export.jsonl(server, query, withholding=True), None)
+            stream = await self._export.jsonl(server, query, count=count, withholding=True)
+            return Proven(stream, None)
         what: Any = _RENDERINGS[taken.format]
         rendering = self._lines.rendering(*what)
         return await self._export.proven(server, query, rendering, count=count, withholding=True)

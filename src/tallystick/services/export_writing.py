@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import datetime
@@ -22,7 +21,6 @@ from tallystick.verify.layout import PROOF_ENDING
 
 PROGRESS_SECONDS: Final = 1.0
 Begin = Callable[[Count], Awaitable[Proven]]
-_EVENTS = re.compile(rb'\{"events":(\d+),[^\n]*\n$')
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
@@ -45,7 +43,6 @@ class Writing:
     ) -> None:
         self._writer, self._taken, self._path, self._seen, self._now = writer, taken, path, seen, now
         self._events = self._bytes = 0
-        self._last = b""
         self._hash = hashlib.sha256()
 
     async def write(self, begin: Begin, checkpoint: str | None) -> None:
@@ -93,12 +90,11 @@ class Writing:
     def _note(self, piece: bytes) -> None:
         self._hash.update(piece)
         self._bytes += len(piece)
-        self._last = (self._last + piece)[-200:]
 
     async def _tell(self, checkpoint: str | None) -> bool:
         seen = self._now()
         still = await rows.change(
-            self._writer, "progress", self._taken.organization_id, self._taken.id, self._counted(), self._bytes,
+            self._writer, "progress", self._taken.organization_id, self._taken.id, self._events, self._bytes,
             seen, checkpoint, self._seen,
         )  # fmt: skip
         self._seen = seen
@@ -107,13 +103,8 @@ class Writing:
     def _count(self, events: int) -> None:
         self._events += events
 
-    def _counted(self) -> int:
-        """Return how many events were written; a JSONL export says so itself, in its last line."""
-        said = _EVENTS.search(self._last) if self._taken.format == "jsonl" else None
-        return int(said[1]) if said else self._events
-
     async def _finish(self, state: str, failure: str | None) -> bool:
         return await rows.change(
-            self._writer, "finish", self._taken.organization_id, self._taken.id, state, self._counted(), self._bytes,
+            self._writer, "finish", self._taken.organization_id, self._taken.id, state, self._events, self._bytes,
             self._hash.digest(), self._now(), failure, self._seen,
         )  # fmt: skip

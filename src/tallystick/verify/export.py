@@ -67,8 +67,8 @@ def verify_export(
     """
     report = Report(subject="export")
     blocks = whole_lines(chunks, LINE_BYTES_MAX)
-    first, newline, rest = next(blocks, b"").partition(b"\n")
     try:
+        first, newline, rest = next(blocks, b"").partition(b"\n")
         opened = open_export(first + newline, kept, keys, report)
     except (Refused, Tampered) as error:
         report.unchecked = f"this cannot be verified as a JSONL export of Tallystick: {error}"
@@ -76,11 +76,15 @@ def verify_export(
     check = _ExportCheck(opened, report, first + newline, Comparison(opened.header, report, beside, release))
     done = len(first + newline)
     quick = partial(check_block, check.source)
-    for block, found in (spread or one_by_one)(quick, _without_trailer(chain((rest,), blocks))):
-        check.take(block, found)
-        done += len(block)
-        if progress:
-            progress(done)
+    try:
+        for block, found in (spread or one_by_one)(quick, _without_trailer(chain((rest,), blocks))):
+            check.take(block, found)
+            done += len(block)
+            if progress:
+                progress(done)
+    except Refused as error:  # from whoever reads the pieces: the container they come in is broken
+        report.unchecked = f"it could not be read to its end: {error}"
+        return report
     check.finish()
     return report
 
@@ -213,7 +217,9 @@ class _ExportCheck:
                 raise Refused("records come last, in order, each once", rule="line")
             self._last_record = line.record
             seed, stored, opening = line.seed, bytes(line.leaf), bytes(line.opening)
-            unseal(stored, opening, bytes.fromhex(seed) if isinstance(seed, str) else msgspec.json.encode(seed))
+            unseal(
+                stored, opening, bytes.fromhex(seed) if isinstance(seed, str) else msgspec.json.encode(seed)
+            )
             leaf = read_leaf(stored)
             if leaf.origin != self._origin:
                 raise Tampered("it is of another log", rule="origin")

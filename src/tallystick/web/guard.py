@@ -47,6 +47,7 @@ STATUS_OF_RULE = {
     "body_timeout": 408,
     "attempts": 429,
     "header_too_large": 431,
+    "no_pyarrow": 501,
 }
 
 

@@ -82,8 +82,8 @@ FEED = (
 EXPORT_FORMAT = (
     Parameter(
         name="format",
-        summary="jsonl (default): every row with its proof; ocsf: an OCSF event a line; langfuse-jsonl: its rows; csv.",
-        schema={"enum": ["jsonl", "ocsf", "langfuse-jsonl", "csv"]},
+        summary="jsonl (default): every row with its proof; ocsf: an OCSF event a line; langfuse-jsonl: its rows; csv; parquet.",
+        schema={"enum": ["jsonl", "ocsf", "langfuse-jsonl", "csv", "parquet"]},
     ),
     Parameter(
         name="version",

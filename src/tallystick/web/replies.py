@@ -25,7 +25,9 @@ FEED = (
 EXPORT = (
     Reply(status=200, summary="One JSON document a line.", type="application/jsonl", schema=_TEXT),
     Reply(status=200, summary="One event a line, headings first.", type="text/csv", schema=_TEXT),
-    Reply(status=200, summary="A file and its proof.", type="application/zip", schema=_TEXT),
+    Reply(status=200, summary="A file and its proof.", type="application/zip", schema=_BYTES),
+    Reply(status=200, summary="Columns, with their proof.", type="application/vnd.apache.parquet", schema=_BYTES),
+    Reply(status=501, summary="This server lacks pyarrow.", type="application/problem+json"),
 )
 METRICS = (
     Reply(status=200, summary="All numbers, in Prometheus' text format.", type="text/plain", schema=_TEXT),

@@ -23,9 +23,11 @@ FORMATS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "langfuse-jsonl": _PROOF,
     "csv": _PROOF,
+    "parquet": {},
 }  # fmt: skip
 TYPES = {
     "csv": "text/csv; charset=utf-8; header=present", "zip": "application/zip",
+    "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
 
 
@@ -38,11 +40,11 @@ class Sent(NamedTuple):
 
 
 async def export_events(call: Call) -> Answer:
-    """Stream the events that match: `jsonl` with everything needed to check them offline, as OCSF, as Langfuse's rows or as CSV.
+    """Stream the events that match: `jsonl` with everything needed to check them offline, as OCSF, as Langfuse's rows, as CSV or as Parquet.
 
     OCSF comes in version 1.1.0, which SIEMs and lakes read, or 1.7.0; view `native` takes the best class for each
     action, `api_activity` always 6003, `default` what is read best in that version. `proof=zip` puts the file and its
-    proof into one archive, which `tallystick verify` takes as it is.
+    proof into one archive, which `tallystick verify` takes as it is; JSONL and Parquet have it in them. Parquet needs pyarrow on the server.
     """
     pairs = call.query()
     format = _one(pairs, "format", tuple(FORMATS))
@@ -61,6 +63,9 @@ async def _begin(call: Call, query: Query, format: str, options: Mapping[str, st
     version, view = options.get("version", ""), options.get("view", "")
     rendering = services.export_lines.rendering(cast(Any, format), version, view)
     name = NAMES[format].format(version=version)
+    if format == "parquet":
+        found = await services.export.proven(caller, query, rendering)
+        return Sent(found.file, name, TYPES[format])
     if options["proof"] == "zip":
         found = await services.export.proven(caller, query, rendering)
         members = [(name, found.file)]
@@ -76,6 +81,7 @@ async def _begin(call: Call, query: Query, format: str, options: Mapping[str, st
 
 NAMES: Mapping[str, str] = {
     "csv": "tallystick.csv", "ocsf": "tallystick.ocsf-{version}.jsonl", "langfuse-jsonl": "tallystick.langfuse.jsonl",
+    "parquet": "tallystick.parquet",
 }  # fmt: skip
 
 

@@ -9,11 +9,13 @@ from starlette.responses import FileResponse, Response
 
 from tallystick.errors import AuditError
 from tallystick.event.moment import instant_text
+from tallystick.formats import parquet
 from tallystick.query import Query, parse
 from tallystick.query.parse import format as written
 from tallystick.services.export_jobs import FORMATS, KEPT, PROVEN_BESIDE
 from tallystick.verify.layout import PROOF_ENDING
 from tallystick.web.api.answers import json_answer
+from tallystick.web.api.export import TYPES
 from tallystick.web.call import Answer, Call
 from tallystick.web.guard import status_of
 from tallystick.web.ui.events.look import Look
@@ -25,8 +27,13 @@ WHERE = "/exports"
 DIRECT_MAX = 50_000  # more than this is written into a file first
 LABELS = {
     "csv": "CSV, for spreadsheets", "jsonl": "JSONL, with its proof in it, for auditors", "ocsf-1.1.0": "OCSF 1.1.0, for SIEMs and lakes",
-    "ocsf-1.7.0": "OCSF 1.7.0", "langfuse-jsonl": "Langfuse's rows",
+    "ocsf-1.7.0": "OCSF 1.7.0", "langfuse-jsonl": "Langfuse's rows", "parquet": "Parquet, with its proof in it, for notebooks",
 }  # fmt: skip
+
+
+def lacking() -> dict[str, str]:
+    """Return the formats that cannot be had here, each with the reason."""
+    return {} if parquet.available() else {"parquet": parquet.MISSING}
 
 
 async def show(call: Call) -> Answer:
@@ -55,7 +62,7 @@ async def _prepared(call: Call, filter: str, *, error: AuditError | None = None)
     total, exact = await _count(call, _query(call, filter))
     return render(
         call, "exports/prepare.html", 200 if error is None else status_of(error)[0], title="Export", filter=filter,
-        total=total, exact=exact, labels=LABELS, direct_max=DIRECT_MAX, error=error,
+        total=total, exact=exact, labels=LABELS, lacking=lacking(), direct_max=DIRECT_MAX, error=error,
     )  # fmt: skip
 
 
@@ -112,7 +119,7 @@ async def fetch(call: Call) -> Answer:
         call.caller, call.path("id"), call.context, proof=proof
     )
     name = f"tallystick-{found.id}.{FORMATS[found.format]}"
-    kind = "text/csv; charset=utf-8" if found.format == "csv" and not proof else "application/jsonl"
+    kind = "application/jsonl" if proof else TYPES.get(found.format, "application/jsonl")
     return FileResponse(path, media_type=kind, filename=name + (PROOF_ENDING if proof else ""))
 
 
