@@ -76,7 +76,8 @@ def fake_server(port: int = 0) -> Iterator[Fake]:
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             fake.beats.append((self.path, json.loads(body)))
-            self.send_response_only(204)
+            self.send_response_only(200)
+            self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:

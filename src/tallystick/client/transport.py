@@ -149,7 +149,7 @@ class Transport:
             answer = self._http.put(path, content=body, headers=headers, timeout=timeout_seconds)
         except (self._transport_error, OSError):
             return False
-        return answer.status_code == 204
+        return answer.status_code == 200
 
     def _post(self, path: str, body: bytes) -> Any:
         headers = {"Content-Type": "application/json"}

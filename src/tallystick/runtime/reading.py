@@ -20,6 +20,7 @@ from tallystick.services.export_jobs import ExportJobs
 from tallystick.services.export_lines import LineExport
 from tallystick.services.organize import secret_of
 from tallystick.services.packs.judge import Packs
+from tallystick.services.producers import Producers
 from tallystick.services.projects import Projects
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
@@ -37,6 +38,7 @@ class Reading:
     evidence: Evidences
     projects: Projects
     saved_views: SavedViews
+    producers: Producers
     export: Export
     export_lines: LineExport
     export_jobs: ExportJobs
@@ -64,6 +66,7 @@ def build_reading(databases: Databases, settings: Settings, recording: Recording
         pull=Pull(reader, cursor_key=cursor_key),
         evidence=Evidences(reader, signer, log),
         projects=Projects(reader, monotonic=time.monotonic),
+        producers=Producers(writer, ingest, now=now),
         saved_views=SavedViews(reader, writer, ingest, now=now, random=os.urandom),
         export=export,
         export_lines=lines,

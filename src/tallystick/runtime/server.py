@@ -94,6 +94,7 @@ class Runtime:
             "heartbeat": self.recording.heartbeat.run,
             "own log": self.own_log.run,
             "exports": self.reading.export_jobs.run,
+            "producers": self.reading.producers.run,
             "purge": self.keeping.rounds.run,
             "outside": self.outside.run,
         }.items():
@@ -194,6 +195,7 @@ class Runtime:
             checks=reading.checks,
             projects=reading.projects,
             saved_views=reading.saved_views,
+            producers=reading.producers,
             keeping=self.keeping.desk,
             instance_log=self.outside.instance_log,
             witnessing=self.outside.witnessing,

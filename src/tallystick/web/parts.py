@@ -28,6 +28,7 @@ from tallystick.services.people.groups import Groups
 from tallystick.services.people.members import Members
 from tallystick.services.people.roles import Roles
 from tallystick.services.people.workspaces import Workspaces
+from tallystick.services.producers import Producers
 from tallystick.services.projects import Projects
 from tallystick.services.quarantine import Quarantine
 from tallystick.services.read import Read
@@ -82,6 +83,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     checks: Checks
     projects: Projects
     saved_views: SavedViews
+    producers: Producers
     directory: Directory
     groups: Groups
     keeping: Desk
