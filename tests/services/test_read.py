@@ -351,3 +351,40 @@ async def test_a_reader_that_gives_up_leaves_nothing_behind() -> None:
             await watch.wait(LOG, 0)
     await asyncio.sleep(0.05)
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("people_max", [conditions.PEOPLE_MAX, 0])
+async def test_a_name_told_elsewhere_is_not_found(
+    log: LogUnderTest, monkeypatch: pytest.MonkeyPatch, people_max: int
+) -> None:
+    """A reader of one workspace could try names, and learn who somebody is from what another workspace was told."""
+    ada = {"type": "user", "id": "u-1", "name": "Ada Lovelace", "email": "ada@secret.example"}
+    told = [
+        event(workspace="w-2", actor=ada),
+        event(workspace="w-1", actor={"type": "user", "id": "u-1"}),
+        event(workspace="w-1", actor={"type": "user", "id": "u-1", "name": "Countess"}),
+    ]
+    await log.append(told)
+    monkeypatch.setattr(conditions, "PEOPLE_MAX", people_max)  # 0: too many fit, every row is asked
+    read = Read(log.pool, cursor_key=KEY, now=lambda: NOON)
+    one = someone(workspace="w-1")
+    for asked, seen, seen_by_all in (
+        ([("user", "lovelace")], [], [0, 1, 2]),
+        ([("user", "secret.example")], [], [0, 1, 2]),
+        ([("user", "ada")], [], [0, 1, 2]),
+        ([("q", "ada")], [], [0, 1, 2]),
+        ([("user", "l")], [], [0, 1, 2]),
+        ([("q", "-user:lovelace")], [1, 2], []),
+        ([("user", "countess")], [2], [0, 1, 2]),
+        ([("user", "u-1")], [1, 2], [0, 1, 2]),
+    ):
+        query = parse([*asked, ("order", "oldest")], now=NOON)
+        assert [e["position"] for e in (await read.search(one, query)).events] == seen, asked
+        assert (await read.count(one, query, exact=True))["count"] == len(seen), asked
+        assert (await read.count(one, query))["count"] == len(seen), asked
+        shown = (await read.facets(one, query))["facets"]["workspace"]
+        assert sum(value["count"] for value in shown) == len(seen), asked
+        assert sum(b["success"] + b["other"] for b in (await read.histogram(one, query))["buckets"]) == len(
+            seen
+        )
+        assert [e["position"] for e in (await read.search(someone(), query)).events] == seen_by_all, asked

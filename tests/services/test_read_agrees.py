@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.appending import NOON, LogUnderTest, event
 from tallystick.catalogue.describe import verb_of
@@ -152,6 +153,8 @@ class Reference:
         def known_as(one: Any) -> set[str]:
             return self._known[one["actor"]["type"], one["actor"].get("id", "")]
 
+        # Who sees a part of the log knows people by what that part says of them.
+        query = replace(query, as_told=workspace is not None)
         found = [
             one for one in self.everything
             if matches(query, one, verb_of=verb_of, known_as=known_as)

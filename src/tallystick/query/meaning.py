@@ -27,15 +27,15 @@ def matches(
     """Tell whether `event`, as `event.render` gives it, is one that `query` asks for.
 
     `verb_of` gives the verb class of an action. `known_as` gives every id, name and e-mail the event's actor has
-    been seen with; an actor without an id is nobody in particular and is known by this event alone. The page of
-    the query plays no part.
+    been seen with; an actor without an id is nobody in particular and is known by this event alone, and so is every
+    actor where the query says `as_told`. The page of the query plays no part.
     """
     occurred_at = read_instant(event["occurred_at"])[0]
     if (query.since is not None and occurred_at < query.since) or (
         query.until is not None and occurred_at >= query.until
     ):
         return False
-    is_person = _person_test(event, known_as)
+    is_person = _person_test(event, known_as, as_told=query.as_told)
     facts = {**_facts(event), "verb": verb_of(event["action"])}
     return (
         all(_fits(clause.key, clause.values, facts, is_person) for clause in query.only)
@@ -46,9 +46,9 @@ def matches(
     )
 
 
-def _person_test(event: Mapping[str, Any], known_as: KnownAs) -> Callable[[str], bool]:
+def _person_test(event: Mapping[str, Any], known_as: KnownAs, *, as_told: bool) -> Callable[[str], bool]:
     """Return whether a text fits the event's actor; one without an id is known by this event alone."""
-    if event["actor"].get("id"):
+    if event["actor"].get("id") and not as_told:
         labels = list(known_as(event))
         return lambda text: label_fits(text, labels)
     return lambda text: snapshot_fits(text, snapshot_labels(event))

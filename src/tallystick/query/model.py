@@ -26,7 +26,8 @@ class Query(Struct, frozen=True, kw_only=True):
     `never` and none of `never_words`, and lies in the time range.
 
     `since` is inclusive, `until` exclusive, both UTC. `range` is the preset `since` was made from, or "".
-    `offset` counts matching events to skip; `cursor` continues an earlier page instead.
+    `offset` counts matching events to skip; `cursor` continues an earlier page instead. With `as_told` a person is
+    known by what each event itself says, not by what other events say: for whoever may not see those.
     """
 
     only: tuple[Clause, ...] = ()
@@ -40,6 +41,7 @@ class Query(Struct, frozen=True, kw_only=True):
     limit: int = LIMIT_DEFAULT
     offset: int = 0
     cursor: str | None = None
+    as_told: bool = False
 
     def values(self, key: str) -> tuple[str, ...] | None:
         """Return the values one of which must fit for `key`, or None when the key is not filtered."""
@@ -60,4 +62,5 @@ def filters_of(query: Query) -> Query:
         since=query.since,
         until=query.until,
         range=query.range,
+        as_told=query.as_told,
     )

@@ -28,10 +28,12 @@ LOCKABLE_TIMES = ("from", "to")
 def narrow(principal: Principal, query: Query) -> Query:
     """Return `query` as far as `principal` may see: for each locked filter only values that both allow.
 
-    Of an event with several targets one must be of a locked type or id and asked for at once.
+    Of an event with several targets one must be of a locked type or id and asked for at once. A person is known by what
+    the events that may be seen say: a name told in another workspace must not be found, or guessed, in this one.
     """
     if principal.sees_all:
         return query
+    query = replace(query, as_told=True)
     for clause in _bounds(principal):
         match clause.key:
             case "from":

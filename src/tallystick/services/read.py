@@ -140,7 +140,7 @@ class Read:
         width = width_for(until - since)
         ranged = Query(
             only=query.only, never=query.never, words=query.words, never_words=query.never_words,
-            since=since, until=until, range=query.range,
+            since=since, until=until, range=query.range, as_told=query.as_told,
         )  # fmt: skip
         found = await self._tally.histogram(principal.organization_id, ranged, width)
         back_to = found.counted_back_to

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from tallystick.catalogue.registered import Check, RegisteredAction, Violation, checker, judge_registration
-from tallystick.errors import Conflict, NotFound, Refused, TooLarge
+from tallystick.errors import Conflict, Forbidden, NotFound, Refused, TooLarge
 from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
@@ -148,16 +148,30 @@ class Registered:
         return Kept(action=declared, created_at=None, created=True)
 
     async def list_newest(self, principal: Principal) -> list[dict[str, Any]]:
-        """Return the newest version of each of the organization's actions, without the schemas."""
+        """Return the newest version of each of the organization's actions, without the schemas.
+
+        Raises Forbidden for a token of the organization's own customers. Who reads some of its workspaces sees them all:
+        they are declared for every workspace, and say what the events that may be seen mean.
+        """
+        _require_of_the_organization(principal)
         found = await rows.newest(self._reader, principal.organization_id)
         return [_shown(one) for one in found]
 
     async def list_versions(self, principal: Principal, name: str) -> list[dict[str, Any]]:
-        """Return every version of one action, newest first, with the schemas; raises NotFound."""
+        """Return every version of one action, newest first, with the schemas; raises NotFound, Forbidden as the list."""
+        _require_of_the_organization(principal)
         found = await rows.versions_of(self._reader, principal.organization_id, name)
         if not found:
             raise NotFound("No action with this name is registered in this organization.")
         return [_shown(one) for one in found]
+
+
+def _require_of_the_organization(principal: Principal) -> None:
+    if principal.locked:
+        raise Forbidden(
+            "Registered actions are the organization's own. A token for a part of its log shows events alone.",
+            rule="viewer",
+        )
 
 
 def _read(raw: bytes) -> RegisteredAction:

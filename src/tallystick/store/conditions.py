@@ -347,14 +347,15 @@ def _add_groups(
 ) -> None:
     """Add the wanted persons, each free word, and everything never wanted of both."""
     persons = query.values("user")
+    told = query.as_told
     if persons is not None:
-        _add_group(made, "persons", (), persons, dictionary, people)
+        _add_group(made, "persons", (), persons, dictionary, people, told=told)
     for number, word in enumerate(query.words, 1):
-        _add_group(made, f"word{number}", (word,), (fold(word),), dictionary, people)
+        _add_group(made, f"word{number}", (word,), (fold(word),), dictionary, people, told=told)
     never = query.never_values("user")
     if never or query.never_words:
         texts = (*never, *map(fold, query.never_words))
-        _add_group(made, "never", query.never_words, texts, dictionary, people)
+        _add_group(made, "never", query.never_words, texts, dictionary, people, told=told)
 
 
 def _add_group(
@@ -364,8 +365,10 @@ def _add_group(
     texts: Sequence[str],
     dictionary: Dictionary,
     people: Mapping[str, Mapping[UUID, int] | None] | None,
+    *,
+    told: bool,
 ) -> None:
-    """Fill in the parameters of one `anyof` of search.sql."""
+    """Fill in the parameters of one `anyof` of search.sql; `told` = each row is asked what it tells of its actor."""
     folded = [fold_ascii(word) for word in words]
     actions = [a for a in dictionary.terms.get("action", {}) if any(w in fold_ascii(a) for w in folded)]
     types = [t for t in dictionary.terms.get("target_type", {}) if any(w in fold_ascii(t) for w in folded)]
@@ -376,6 +379,8 @@ def _add_group(
         refs = {ref: n for found in known for ref, n in (found or {}).items()}
     # Whose events carry no id is nobody in particular: such a row is asked itself, never the directory.
     nobody = dictionary.nobody if by_label else [ref for ref in dictionary.nobody if ref in refs]
+    if told and not by_label:
+        nobody = sorted(refs)  # who fits somewhere may fit here; each row of theirs says whether it does
     events_of_nobody = sum(refs.pop(ref, 0) for ref in nobody)
     made.values |= {
         f"{group}_actions": actions,
@@ -384,7 +389,8 @@ def _add_group(
         f"{group}_refs": sorted(refs),
         f"{group}_texts": list(texts),
         f"{group}_nobody": nobody,
-        f"{group}_by_label": by_label,
+        f"{group}_by_label": by_label and not told,
+        f"{group}_by_told": by_label and told,
     }
     made.filtered = True
     if group == "never":
@@ -414,7 +420,7 @@ def _workspaces(values: Iterable[str]) -> list[str]:
 # The terms of `anyof` in search.sql, and the part of a group's parameters that each needs.
 _TERMS = {
     "of_action": "actions", "of_ref": "refs", "of_type": "types", "of_id": "ids", "of_label": "by_label",
-    "of_nobody": "nobody",
+    "of_nobody": "nobody", "of_told": "by_told",
 }  # fmt: skip
 _SINGLE_PARAMETERS = (
     "actions", "not_actions", "verbs", "outcomes", "streams", "workspaces", "not_workspaces", "actor_types", "refs",
@@ -424,5 +430,5 @@ _SINGLE_PARAMETERS = (
 _EVERY_PARAMETER = (
     *_SINGLE_PARAMETERS, "nobody",
     *(f"{group}_{part}" for group in GROUPS
-      for part in ("actions", "types", "ids", "refs", "texts", "nobody", "by_label")),
+      for part in ("actions", "types", "ids", "refs", "texts", "nobody", "by_label", "by_told")),
 )  # fmt: skip

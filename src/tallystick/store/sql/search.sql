@@ -24,14 +24,22 @@ a.target_id = ANY (:{g}_ids::text[]) OR (a.more_targets <> '{}' AND (
     SELECT true FROM subject_labels l, unnest(:{g}_texts::text[]) AS t (text)
     WHERE l.organization_id = :organization AND l.ref = a.actor_ref AND strpos(l.label, t.text) > 0 LIMIT 1))
 
--- of_nobody --
--- Its actor has no id and is nobody in particular: the name and e-mail of the row itself count, A-Z folded.
-(a.actor_ref = ANY (:{g}_nobody::uuid[]) AND (
-    SELECT true FROM audit_logs r, LATERAL (SELECT convert_from(r.opening, 'UTF8')::json AS values) o,
+-- told --
+-- The id, name and e-mail that the row itself tells of its actor have the text in them, A-Z folded.
+(SELECT true FROM audit_logs r, LATERAL (SELECT convert_from(r.opening, 'UTF8')::json AS values) o,
         unnest(:{g}_texts::text[]) AS t (text)
     WHERE r.organization_id = :organization AND r.position = a.position AND r.received_at = a.received_at
         AND r.occurred_at = a.occurred_at AND (strpos(lower((o.values ->> 'actor/name') COLLATE "C"), t.text) > 0
-        OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0) LIMIT 1))
+        OR strpos(lower((o.values ->> 'actor/email') COLLATE "C"), t.text) > 0
+        OR strpos(lower((o.values ->> 'actor/id') COLLATE "C"), t.text) > 0) LIMIT 1)
+
+-- of_nobody --
+-- Its actor has no id and is nobody in particular, or may be known by what is told here alone: the row itself counts.
+(a.actor_ref = ANY (:{g}_nobody::uuid[]) AND {told_{g}})
+
+-- of_told --
+-- The same where too many persons fit the text to be named: every row is asked itself.
+(:{g}_by_told::boolean AND {told_{g}})
 
 -- anyof --
 -- One free word, or the wanted persons: one of these must hold. NULL actions = no such condition.
@@ -45,6 +53,7 @@ OR {of_type_{g}}
 OR {of_id_{g}}
 OR {of_label_{g}}
 OR {of_nobody_{g}}
+OR {of_told_{g}}
 
 -- fits_actions --
 -- Its action is one of these.
