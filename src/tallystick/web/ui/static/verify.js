@@ -1,5 +1,6 @@
 // The Verify page in the visitor's browser: ranges, files, and what this browser remembers of the log.
 const proof = await import(document.querySelector("script[data-proof]").dataset.proof);
+const { isBundle, verifyBundle } = await import(document.querySelector("script[data-bundle]").dataset.bundle);
 const { Checkpoint, Key, canHash, readReceipt, verifyExport, verifyGrowth, verifyReceipt } = proof;
 
 const number = new Intl.NumberFormat("en");
@@ -135,6 +136,7 @@ function checkpointIn(text) {
 
 async function checkFile(file, keys, known, progress) {
   const start = await file.slice(0, 22).text();
+  if (isBundle(start)) return verifyBundle(proof, file, { keys, known, progress });
   if (start !== "c2sp.org/tlog-proof@v1") return verifyExport(file.stream(), { keys, known, progress });
   if (file.size > 2 << 20) throw new Error("a receipt is never that long");
   return verifyReceipt(await file.text(), { keys });
