@@ -68,7 +68,7 @@ class AuditMiddleware:
         self.app = app
         self._recording = audit.recording
         self._resolve_first = resolve_actor if _is_async(resolve_actor) else None
-        self._settings = WebSettings(
+        self.settings = WebSettings(
             trusted_proxies=trusted_proxies,
             resolve_actor=_nobody if self._resolve_first else cast("Resolve | None", resolve_actor),
             auto=auto,
@@ -81,7 +81,7 @@ class AuditMiddleware:
             await self.app(scope, receive, send)
             return
         method = scope.get("method", "WEBSOCKET")
-        act = WebAct(self._settings, self._recording.recorder, method, scope["path"], scope)
+        act = WebAct(self.settings, self._recording.recorder, method, scope["path"], scope)
         if self._resolve_first is not None:
             act.known(await self._resolve_first(scope))
         peer = scope.get("client")

@@ -56,7 +56,7 @@ class Audited:
         describe: Describe | None = None,
     ) -> None:
         self._recording = audit.recording
-        self._settings = WebSettings(
+        self.settings = WebSettings(
             trusted_proxies=trusted_proxies,
             resolve_actor=resolve_actor,
             auto=auto,
@@ -68,6 +68,7 @@ class Audited:
 
     def init_app(self, app: Flask) -> None:
         """Put this around every request of `app`."""
+        app.extensions["tallystick"] = self
         # First in, so that a before_request that refuses is recorded too.
         app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
         app.after_request(self._answered)
@@ -75,7 +76,7 @@ class Audited:
         got_request_exception.connect(self._failed, app, weak=False)
 
     def _begin(self) -> None:
-        act = WebAct(self._settings, self._recording.recorder, request.method, request.path, request)
+        act = WebAct(self.settings, self._recording.recorder, request.method, request.path, request)
         bound = bind(act.bound(request.headers.get, request.remote_addr))
         setattr(g, _KEY, [act, enter(act), bound, None])
 

@@ -3,14 +3,30 @@
 def test_creating_a_key(audit_events):
     create_key()
     audit_events.assert_recorded("api_key.create", actor="usr_1")
+
+And what a whole run recorded: `--audit-seen=FILE` writes it down, `--audit-coverage=module:app` holds the application's
+routes, models and permissions against it, `--audit-coverage-min=90` fails the run where too little can leave an event.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+if TYPE_CHECKING:
+    from tallystick.coverage.part import Coverage
+    from tallystick.coverage.seen import Seen
+
+_OPTIONS: Final = (
+    ("--audit-seen", "FILE", "write down what tests recorded"),
+    ("--audit-coverage", "MODULE:APP", "tell which routes of the application can never leave an event"),
+    ("--audit-coverage-permissions", "MODULE:NAMES", "and which of these permissions"),
+    ("--audit-coverage-json", "FILE", "write the whole report"),
+)
 
 
 class AuditEvents(list[dict[str, Any]]):
@@ -81,3 +97,116 @@ def audit_events(monkeypatch: pytest.MonkeyPatch) -> AuditEvents:
     for name, instead in (("put", put), ("attempt", put), ("put_soon", put_soon), ("confirm", confirm)):
         monkeypatch.setattr(Delivery, name, instead)
     return events
+
+
+# What a whole run recorded
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the report."""
+    group = parser.getgroup("tallystick", "what an application records")
+    for name, metavar, help in _OPTIONS:
+        group.addoption(name, metavar=metavar, default=None, help=help)
+    group.addoption(
+        "--audit-coverage-models",
+        metavar="MODULE:BASE",
+        action="append",
+        default=[],
+        help="and which models; or `django`",
+    )
+    group.addoption(
+        "--audit-coverage-min", metavar="PERCENT", type=float, default=None, help="fail the run below this"
+    )
+    group.addoption("--audit-coverage-reads", action="store_true", help="ask of what only reads, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch what is recorded, where anybody wants to know."""
+    option = config.option
+    if (
+        option.audit_seen
+        or option.audit_coverage
+        or option.audit_coverage_models
+        or option.audit_coverage_permissions
+    ):
+        config.pluginmanager.register(_Watch(config), "tallystick-watch")
+
+
+class _Watch:
+    """Watches one run; in workers of pytest-xdist it hands what it saw to the one that began them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from tallystick.coverage.seen import Seen
+
+        self._config = config
+        self._seen: Seen = Seen()
+        self._found: Coverage | None = None
+        self._instead = pytest.MonkeyPatch()
+        self._listen()
+
+    def _listen(self) -> None:
+        from tallystick.client.recorder import Recorder
+
+        inner = Recorder.event
+
+        @functools.wraps(inner)
+        def event(recorder: Recorder, *args: Any, **kwargs: Any) -> tuple[str, bytes]:
+            id, raw = inner(recorder, *args, **kwargs)
+            self._seen.note(raw)
+            return id, raw
+
+        self._instead.setattr(Recorder, "event", event)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: Any) -> None:
+        """Take over what a worker saw."""
+        said = getattr(node, "workeroutput", {}).get("tallystick_seen")
+        if said is not None:
+            self._seen.add(said)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write down, measure, and fail where too little can leave an event."""
+        self._instead.undo()
+        output = getattr(self._config, "workeroutput", None)
+        if output is not None:
+            output["tallystick_seen"] = self._seen.as_json()
+            return
+        option = self._config.option
+        if option.audit_seen:
+            Path(option.audit_seen).write_text(json.dumps(self._seen.as_json(), indent=1) + "\n")
+        self._found = self._measured()
+        if self._found is None:
+            return
+        if option.audit_coverage_json:
+            Path(option.audit_coverage_json).write_text(json.dumps(self._found.as_json(), indent=1) + "\n")
+        if self._found.below(option.audit_coverage_min or 0.0) and session.exitstatus == 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _measured(self) -> Coverage | None:
+        from tallystick.coverage.measure import measure, named
+
+        option = self._config.option
+        names = option.audit_coverage, option.audit_coverage_permissions
+        if not any(names) and not option.audit_coverage_models:
+            return None
+        app, permissions = (None if name is None else named(name) for name in names)
+        models = [one if one == "django" else named(one) for one in option.audit_coverage_models]
+        return measure(
+            app=app,
+            models=models,
+            permissions=permissions or (),
+            seen=self._seen,
+            reads=option.audit_coverage_reads,
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Show the table."""
+        if self._found is None:
+            return
+        least = self._config.option.audit_coverage_min
+        terminalreporter.section("audit coverage")
+        terminalreporter.write_line(self._found.as_text())
+        if least is not None and (short := self._found.below(least)):
+            kinds = ", ".join(f"{kind}s" for kind in short)
+            terminalreporter.write_line(f"FAILED: less than {least:g} % of {kinds}", red=True)

@@ -55,7 +55,7 @@ class AuditMiddleware:
     ) -> None:
         self.app = app
         self._recording = audit.recording
-        self._settings = WebSettings(
+        self.settings = WebSettings(
             trusted_proxies=trusted_proxies,
             resolve_actor=resolve_actor,
             auto=auto,
@@ -66,7 +66,7 @@ class AuditMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
         """Answer one request; a generator, so that the context holds until the last byte is made."""
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        act = WebAct(self._settings, self._recording.recorder, environ["REQUEST_METHOD"], path, environ)
+        act = WebAct(self.settings, self._recording.recorder, environ["REQUEST_METHOD"], path, environ)
         context = act.bound(header_of(environ), environ.get("REMOTE_ADDR"))
         status: list[int] = []
 

@@ -82,6 +82,10 @@ class WebSettings:
         self.skip = skip
         self.describe = describe
 
+    def records(self, method: str, path: str) -> bool:
+        """Tell whether a request is recorded by itself."""
+        return self.auto is not None and method in MUTATIONS and not (self.skip and self.skip(path, method))
+
 
 class WebAct:
     """One request on its way through an application.
@@ -104,11 +108,7 @@ class WebAct:
         self.draft: Draft | None = None
         self._actor: Actor | None = None
         self._began = recorder.monotonic()
-        if (
-            settings.auto is not None
-            and method in MUTATIONS
-            and not (settings.skip and settings.skip(path, method))
-        ):
+        if settings.records(method, path):
             self.draft = Draft("", {})
 
     def bound(self, header: Callable[[str], str | None], peer: str | None) -> Bound:
