@@ -68,7 +68,7 @@ class GuardedPage:
         except errors.AuditError as error:
             answer = await self._refusal(call, error)
         except Exception:
-            log.exception("unexpected", page=self._page.path)
+            log.exception("unexpected", page=self._page.path, request_id=call.request_id)
             answer = self._said(call, 500, "Something failed here", _SURPRISE)
         finally:
             if call.held_bytes:
@@ -92,7 +92,9 @@ class GuardedPage:
         return to_sign_in(call)
 
     def _said(self, call: Call, status: int, title: str, detail: str) -> Response:
-        return render(call, "error.html", status, title=title, detail=detail)
+        return render(
+            call, "error.html", status, headers=request_headers(call, status), title=title, detail=detail
+        )
 
     async def _admit(self, call: Call, permission: str) -> None:
         if call.principal is None:
@@ -105,7 +107,13 @@ class GuardedPage:
         status, title = status_of(error)
         self._recorder.refused(call, error)
         if status >= 500:
-            log.error("refused", rule=error.rule, detail=str(error), page=self._page.path)
+            log.error(
+                "refused",
+                rule=error.rule,
+                detail=str(error),
+                page=self._page.path,
+                request_id=call.request_id,
+            )
         if status == 403 and call.principal is not None and call.viewer is None and error.rule == "forbidden":
             grantors = await self._services.sessions.grantors(call.principal.organization_id)
             return render(
@@ -113,6 +121,11 @@ class GuardedPage:
                 permission=self._page.permission, grantors=grantors,
             )  # fmt: skip
         return self._said(call, status, title, str(error))
+
+
+def request_headers(call: Call, status: int) -> dict[str, str]:
+    """Return the header under which an answer that is the server's fault is found in its log, none for others."""
+    return {"X-Request-Id": call.request_id} if status >= 500 else {}
 
 
 async def lost(call: Call) -> Response:
@@ -155,5 +168,5 @@ def _with_headers(send: Send, always: Mapping[str, str], cookie: str | None) -> 
 _NOTHING = "The address is not one of this server's, or what it showed is gone."
 _SURPRISE = (
     "Something unexpected happened here; whether what you asked for was done is unknown. Look before you try again. "
-    "The server's log has the details."
+    "The server's log has the details under the id below."
 )

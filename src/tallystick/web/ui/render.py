@@ -91,6 +91,7 @@ def render(
         "navigation": [] if is_framed else navigation(principal, call.scope["path"]),
         "theme": theme_of(call),
         "here_url": url_of(call),
+        "request_id": call.request_id if status >= 500 else None,
         **values,
     }
     text = templates().get_template(template).render(context)

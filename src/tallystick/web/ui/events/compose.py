@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -50,8 +50,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     count: Count | None = None
     labels: dict[str, str]
     projects: list[tuple[str, str]]
-    actions: list[tuple[str, int]]
-    streams: list[str]
+    counts: Mapping[str, Mapping[str, int]]
     views: Sequence[SavedView]
     default_view: str | None
     is_new: bool = False
@@ -59,11 +58,13 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
-    """What every state of the page has around it: projects, suggestions, views."""
+    """What every state of the page has around it: projects, suggestions, views.
+
+    `counts` are how many events of the whole log have each of the most frequent values of a filter.
+    """
 
     projects: list[Project]
-    actions: list[tuple[str, int]]
-    streams: list[str]
+    counts: Mapping[str, Mapping[str, int]]
     views: Sequence[SavedView]
     default_view: str | None
 
@@ -99,7 +100,7 @@ async def listing(services: Any, principal: Principal, state: State, *, suggest:
         state=state, rows=[rows.row(event) for event in page.events], size=page.size, older=older, newer=newer,
         searched_back_to=page.searched_back_to, chart=chart, count=count, labels=called,
         projects=[(one.id, called[one.id]) for one in around.projects if not one.deleted],
-        actions=around.actions, streams=around.streams, views=around.views, default_view=around.default_view,
+        counts=around.counts, views=around.views, default_view=around.default_view,
         is_new=wrong is None and not state.place.is_embedded and await _is_new(services, principal, page), wrong=wrong,
     )  # fmt: skip
 
@@ -119,14 +120,17 @@ async def surroundings(services: Any, principal: Principal, *, suggest: bool = T
         services.saved_views.of(principal),
     )
     values = facets["facets"] if facets else {}
+    counts = {name: {one["value"]: one["count"] for one in found} for name, found in values.items()}
     known = [Project(id=row.id, name=row.name, team=row.team, deleted=row.deleted) for row in projects]
     named = {one.id for one in known}
-    known += [Project(id=one["value"]) for one in values.get("workspace", ()) if one["value"] not in named and one["value"]
-              not in ("", ORGANIZATION_LEVEL)]  # fmt: skip
+    known += [
+        Project(id=one)
+        for one in counts.get("workspace", ())
+        if one not in named and one not in ("", ORGANIZATION_LEVEL)
+    ]
     return Surroundings(
         projects=sorted(known, key=lambda one: (one.name or one.id).casefold()),
-        actions=[(one["value"], one["count"]) for one in values.get("action", ())],
-        streams=[one["value"] for one in values.get("stream", ())], views=views, default_view=default,
+        counts=counts, views=views, default_view=default,
     )  # fmt: skip
 
 

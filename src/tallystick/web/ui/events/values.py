@@ -132,12 +132,13 @@ def _form(found: Listing) -> dict[str, Any]:
     zone = state.zone
     query = state.query
     return {
-        "fields": fields, "actions": found.actions, "custom_time": "from" in fields or "to" in fields,
-        "project_choices": [*found.projects, (ORGANIZATION_LEVEL, "Organization level")],
-        "type_choices": [(verb, verb.capitalize()) for verb in VERBS],
-        "outcome_choices": [(one, OUTCOME_WORDS[one]) for one in OUTCOMES],
-        "range_choices": list(RANGE_LABELS.items()), "stream_choices": [(one, one) for one in found.streams],
-        "actor_choices": [(one, ACTOR_WORDS[one]) for one in ACTOR_TYPES],
+        "fields": fields, "actions": list(found.counts.get("action", {}).items()), "custom_time": "from" in fields or "to" in fields,
+        "project_choices": _counted(found, "workspace", [*found.projects, (ORGANIZATION_LEVEL, "Organization level")]),
+        "type_choices": _counted(found, "verb", [(verb, verb.capitalize()) for verb in VERBS]),
+        "outcome_choices": _counted(found, "outcome", [(one, OUTCOME_WORDS[one]) for one in OUTCOMES]),
+        "range_choices": list(RANGE_LABELS.items()),
+        "stream_choices": _counted(found, "stream", [(one, one) for one in found.counts.get("stream", ())]),
+        "actor_choices": _counted(found, "actor_type", [(one, ACTOR_WORDS[one]) for one in ACTOR_TYPES]),
         "more_open": any(name in fields for name in FOLDED),
         "zone_name": "UTC" if state.look.zone == UTC_NAME else state.look.zone,
         "wall": {
@@ -146,6 +147,16 @@ def _form(found: Listing) -> dict[str, Any]:
         },
         "form_look": state.look_pairs, "locked": {SPELLED.get(key, key) for key in state.place.locked},
     }  # fmt: skip
+
+
+def _counted(found: Listing, name: str, choices: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return choices that say how many events of the log they have, as far as that is known."""
+    counts = found.counts.get(name, {})
+    # The organization's own level is counted under the empty name.
+    many = {value: counts.get("" if value == ORGANIZATION_LEVEL else value) for value, _ in choices}
+    return [
+        (value, label if many[value] is None else f"{label} · {many[value]:,}") for value, label in choices
+    ]
 
 
 def _toolbar(found: Listing) -> dict[str, Any]:

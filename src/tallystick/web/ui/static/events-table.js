@@ -125,6 +125,21 @@ document.addEventListener("click", event => {
   if (other) { button.dataset.move === "-1" ? other.before(item) : other.after(item); button.focus() }
 })
 
+// … and by dragging, for those who have a mouse.
+let dragged = null
+document.addEventListener("dragstart", event => {
+  dragged = event.target.closest?.(".picker li") ?? null
+  if (dragged) event.dataTransfer.effectAllowed = "move"
+})
+document.addEventListener("dragover", event => {
+  const over = dragged && event.target.closest?.(".picker li")
+  if (!over) return
+  event.preventDefault()
+  const box = over.getBoundingClientRect()
+  if (over !== dragged) event.clientY < box.top + box.height / 2 ? over.before(dragged) : over.after(dragged)
+})
+document.addEventListener("dragend", () => { dragged = null })
+
 // The drawer's width: dragged or with arrow keys, remembered in this browser.
 const root = document.documentElement
 const width = pixels => { root.style.setProperty("--drawer", `${Math.round(Math.max(384, Math.min(pixels, innerWidth * 0.92)))}px`) }

@@ -74,14 +74,30 @@ document.addEventListener("htmx:config:request", event => {
 
 // What was fetched is shown; a failure leaves the old rows and says so.
 const say = text => { const place = $("#said"); if (place) { place.textContent = text; clearTimeout(say.timer); say.timer = setTimeout(() => { place.textContent = "" }, 2500) } }
-const failed = () => { $("#results")?.classList.add("is-old"); say("The server could not be reached. What you see is from before; try again.") }
-document.addEventListener("htmx:error", failed)
+const failed = ctx => {
+  const results = $("#results"), { response, request, target } = ctx
+  if (!results) return
+  results.classList.add("is-old")
+  $("#failed")?.remove()
+  const box = Object.assign(document.createElement("div"), { id: "failed", className: "note bad inline" })
+  box.setAttribute("role", "alert")
+  const why = response ? `The server answered ${response.status}.` : "The server could not be reached."
+  const id = response?.headers?.get?.("X-Request-Id")
+  const words = Object.assign(document.createElement("span"), { textContent: `${why} What you see is from before.${id ? ` Request ${id}.` : ""}` })
+  const again = Object.assign(document.createElement("button"), { type: "button", className: "compact", textContent: "Retry" })
+  again.addEventListener("click", () => go(request.action, ["results", "drawer"].includes(target?.id) ? target.id : "view"))
+  box.append(words, again)
+  results.prepend(box)
+}
+document.addEventListener("htmx:error", event => failed(event.detail.ctx))
 document.addEventListener("htmx:response:error", event => {
-  if (event.detail.ctx.response.status === 401 || event.detail.ctx.response.raw.redirected) location.reload()
-  else failed()
+  const { ctx } = event.detail
+  if (ctx.response.status === 401 || ctx.response.raw.redirected) location.reload()
+  else failed(ctx)
 })
 document.addEventListener("htmx:before:swap", event => {
   const { ctx } = event.detail
+  if (ctx.response?.status >= 400) return event.preventDefault() // what is shown stays, and says that it is from before
   // Signed out meanwhile: what came is the sign-in page, which is no part of this one.
   if (ctx.response?.raw && new URL(ctx.response.raw.url).pathname.startsWith("/sign-in")) { event.preventDefault(); return location.reload() }
   if (ctx.target?.id === "view") $("#drawer")?.toggleAttribute("hx-morph-skip", keepsDrawer(ctx.sourceElement))
@@ -96,6 +112,8 @@ document.addEventListener("htmx:after:swap", event => {
   // Only when all of it came anew: a chart that arrives late must not take away what is being typed.
   if (ctx?.target?.id === "view") refill(askedAt.get(ctx.sourceElement) ?? 0)
   $("#drawer")?.removeAttribute("hx-morph-skip")
+  $("#results")?.classList.remove("is-old")
+  $("#failed")?.remove()
   settle()
   document.dispatchEvent(new CustomEvent("view:changed"))
 })
