@@ -28,7 +28,7 @@ from tallystick.cli.subject import RELEASE, subject_of
 from tallystick.errors import Refused
 from tallystick.merkle.keys import VerifierKey
 from tallystick.services.examine import Diagnosis
-from tallystick.verify.cosigned import judge, prepare
+from tallystick.verify.cosigned import judge, prepare, vouch
 from tallystick.verify.file import verify_file
 from tallystick.verify.instance import Means
 from tallystick.verify.known import Kept, Keys
@@ -59,7 +59,10 @@ def verify(
     kept = [_kept(path) for path in (*known, *receipt)]
     made = prepare(read_policy(policy), cast(Keys, tuple(_key(text) for text in key)), kept)
     if file != "-" and Path(file).is_dir():
-        report = judge(made, verify_static(files_in(Path(file)), kept=made.kept, keys=made.keys))
+        files = files_in(Path(file))
+        for prefix in logs_in(files.paths):
+            vouch(made, prefix + CHECKPOINT, files.read(prefix + CHECKPOINT).decode("utf-8", "replace"))
+        report = judge(made, verify_static(files, kept=made.kept, keys=made.keys))
         _show(report, as_json)
         raise SystemExit(report.exit_code)
     means = Means(verb_of=verb_of, secret=os.urandom(32), keys=made.keys, kept=made.kept)

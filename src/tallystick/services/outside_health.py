@@ -92,7 +92,7 @@ class OutsideHealth:
         ]
         alarms = any(one.state == "alarm" for one in quorum.witnesses)
         ok = not alarms and (quorum.is_met or self._is_young)
-        head = "" if quorum.is_met else f"needed are {quorum.needed}; "
+        head = "" if quorum.is_met else f"Needed are {quorum.needed}; "
         return OutsideFinding(name="witnesses", ok=ok, detail=head + "; ".join(said))
 
     @property

@@ -55,11 +55,8 @@ class Bucket:
 
     def write(self, path: str, content: bytes, *, immutable: bool) -> bool:
         """Write an object; an immutable one only where there is none, which the service itself makes sure of."""
-        there = self.read(path)
-        if there == content:
+        if not immutable and self.read(path) == content:
             return False
-        if there is not None and immutable:
-            raise other_bytes(path)
         wish: dict[str, Any] = {
             "Bucket": self._bucket, "Key": self._prefix + path, "Body": content,
             "ContentType": "application/octet-stream" if immutable else "text/plain; charset=utf-8",
@@ -72,8 +69,10 @@ class Bucket:
         try:
             self._client.put_object(**wish)
         except Exception as error:
-            if immutable and _code(error) in _EXISTS and self.read(path) == content:
-                return False  # another server published the same at this moment
+            if immutable and _code(error) in _EXISTS:
+                if self.read(path) == content:
+                    return False
+                raise other_bytes(path) from error
             raise _classify(error) from error
         return True
 

@@ -145,9 +145,9 @@ class Publishing:
         """Return publishing to `target`, called `where`, as something to be done every so often."""
 
         async def do() -> str:
-            return str(await self.publish(target))
+            return f"{where}: {await self.publish(target)}"
 
-        return Task("publish", f"publishing to {where}", every_seconds, do)
+        return Task("publish", "publishing", every_seconds, do)
 
     async def publish(self, target: Target) -> Published:
         """Publish what is new; raises Tampered when what is there contradicts this database, after all other logs are done."""

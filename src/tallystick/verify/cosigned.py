@@ -7,6 +7,7 @@ checkpoint vouches for the organization's log up to that size, once that log is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import cast
 
@@ -19,7 +20,7 @@ from tallystick.merkle.keys import ED25519, VerifierKey
 from tallystick.merkle.note import Signature, Verifier, parse_note
 from tallystick.merkle.tlog_proof import HEADER, parse_tlog_proof
 from tallystick.merkle.tree import leaf_hash
-from tallystick.verify.known import Kept
+from tallystick.verify.known import Kept, is_bare
 from tallystick.verify.policy import NONE, Policy
 from tallystick.verify.report import Report
 from tallystick.verify.stamp import STAMP_HEADER, parse_stamp, stamped_at
@@ -60,12 +61,26 @@ def prepare(policy: Policy | None, keys: Keys, kept: Sequence[Kept]) -> Prepared
     made = Prepared(policy=policy or Policy(quorum=NONE), keys=keys)
     made.keys = (*keys, *made.policy.keys)
     for one in kept:
-        if one.text.startswith(STAMP_HEADER) or _is_anchor(one.text):
+        if (
+            one.text.startswith(STAMP_HEADER)
+            or _is_anchor(one.text)
+            or (made.policy.witnesses and _is_of_instance(one.text))
+        ):
             _open(one, made)
         else:
             made.kept.append(one)
     made.kept += [Kept(f"the policy's state of {one.size}", one.text()) for one in made.policy.known]
     return made
+
+
+def vouch(made: Prepared, label: str, note: str) -> None:
+    """Take the cosignatures of an instance log's checkpoint that the subject itself holds, under the label its report continues.
+
+    A note that cannot be used vouches for nothing; what is wrong with it is the subject's verifier's to say.
+    """
+    with suppress(AuditError):
+        checkpoint, cosigned = _opened(note, made)
+        made.vouched.append(_vouched(label, checkpoint, cosigned, is_anchor=False, stamped=""))
 
 
 def judge(made: Prepared, report: Report) -> Report:
@@ -119,6 +134,15 @@ def _is_anchor(text: str) -> bool:
     return text.startswith(HEADER + "\nextra ")
 
 
+def _is_of_instance(text: str) -> bool:
+    if text.startswith(HEADER) or is_bare(text):
+        return False
+    with suppress(AuditError):
+        origin = parse_checkpoint(parse_note(text).text).origin
+        return instance_of(origin) == origin
+    return False
+
+
 def _open(one: Kept, made: Prepared) -> None:
     try:
         moment, below = "", one.text
@@ -168,13 +192,18 @@ def _open_below(label: str, below: str, moment: str, made: Prepared) -> None:
         open_checkpoint(leaf, keys_for_origin(made.keys, about.origin), origin=about.origin)
         text = about.text()
     made.kept.append(Kept(label, text))
+    made.vouched.append(_vouched(label, about, cosigned, is_anchor=proof is not None, stamped=moment))
+
+
+def _vouched(
+    label: str, about: Checkpoint, cosigned: dict[str, int], *, is_anchor: bool, stamped: str
+) -> Vouched:
     times = [seconds for seconds in cosigned.values() if seconds < _SECONDS_MAX]
-    made.vouched.append(
-        Vouched(
-            label=label, what=f"the state of {about.size} events", is_anchor=proof is not None, stamped=moment,
-            cosigned=frozenset(cosigned),
-            cosigned_at=datetime.fromtimestamp(min(times), UTC).isoformat().replace("+00:00", "Z") if times else "",
-        )
+    first = datetime.fromtimestamp(min(times), UTC).isoformat().replace("+00:00", "Z") if times else ""
+    entries = "events" if "/o/" in about.origin else "entries"
+    return Vouched(
+        label=label, what=f"the state of {about.size} {entries}", is_anchor=is_anchor, stamped=stamped,
+        cosigned=frozenset(cosigned), cosigned_at=first,
     )  # fmt: skip
 
 

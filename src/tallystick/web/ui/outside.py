@@ -75,7 +75,7 @@ async def outside_of(call: Call) -> OutsideView:
         authority=standing.stamps[0].authority if standing.stamps else "", needed=standing.quorum.needed, said=_said(standing),
         witnesses=_lines(standing, shown, may_know), wrong=wrong,
         tasks=[
-            TaskLine(title=one.title if may_know else one.title.partition(" to ")[0], at=shown(one.done_at), failed=bool(one.failure))
+            TaskLine(title=one.title, at=shown(one.done_at), failed=bool(one.failure))
             for one in standing.tasks
         ],
     )  # fmt: skip
