@@ -33,7 +33,7 @@ from tallystick.verify.file import verify_file
 from tallystick.verify.instance import Means
 from tallystick.verify.known import Kept, Keys
 from tallystick.verify.report import Report
-from tallystick.verify.static import verify_static
+from tallystick.verify.static import CHECKPOINT, logs_in, verify_static
 
 TEXT_BYTES_MAX = 4 << 20
 SHOWN_MAX = 12
