@@ -1,0 +1,1 @@
+"""A small Django project whose every change is on the record."""
