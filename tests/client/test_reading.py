@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -282,19 +283,78 @@ def test_the_sdk_alone(server: Server, tmp_path: Path) -> None:
     assert done.stdout.strip().isdigit()
 
 
-def test_importing_is_quick() -> None:
-    """Command lines and functions import at every start; most of them record nothing."""
-    code = "import sys, time; b = time.process_time(); import tallystick; print(time.process_time() - b); print('msgspec' in sys.modules)"
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
-        for _ in range(5)
-    ]
-    assert min(float(seconds) for seconds, _ in runs) < 0.060
-    assert runs[0][1] == "False"
+# What recording needs at last, and what must not come along before it is needed: a start is paid for by everybody.
+IMPORTS = """
+import sys
+before = set(sys.modules)
+import tallystick
+first = set(sys.modules) - before
+audit = tallystick.Audit(profile="memory")
+audit.record("import.test", actor=tallystick.User("u"))
+later = set(sys.modules) - before
+print(sorted({name.partition(".")[0] for name in first} - sys.stdlib_module_names))
+print([name for name in ("asyncio", "httpx2", "inspect", "ssl", "sqlite3", "pydantic", "cryptography") if name in first])
+print([name for name in ("httpx2", "pydantic", "cryptography", "asyncio", "email.utils") if name in later])
+audit.close(0)
+"""
+
+
+def test_importing_brings_little() -> None:
+    """Command lines and functions import at every start; most of them record nothing. (How long it takes: bench/sdk_speed.)"""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("TALLYSTICK_", "COV"))}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, timeout=60, env=clean
+    )
+    assert done.stdout.splitlines() == ["['tallystick']", "[]", "[]"], done.stderr
+
+
+# The wheel
+
+
+def test_the_wheel_in_an_empty_environment(tmp_path: Path) -> None:
+    """Without extras, without a compiler: what is built must be all that recording needs, types included."""
+    uv = Path(sys.executable).with_name("uv")
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "CC": "/bin/false", "CXX": "/bin/false", "SETUPTOOLS_SCM_PRETEND_VERSION": "0"}
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(
+            [str(one) for one in command], capture_output=True, text=True, timeout=150, env=env, cwd=tmp_path
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    run(
+        uv,
+        "build",
+        "--quiet",
+        "--wheel",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "-o",
+        tmp_path / "dist",
+        root,
+    )
+    (wheel,) = (tmp_path / "dist").glob("tallystick-*-py3-none-any.whl")
+    python = tmp_path / "empty" / "bin" / "python"
+    run(uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "empty")
+    run(uv, "pip", "install", "--quiet", "--python", python, "--only-binary", ":all:", wheel)
+    brought = {line.partition("==")[0] for line in run(uv, "pip", "freeze", "--python", python).splitlines()}
+    assert {"msgspec", "httpx2"} <= {name.partition(" ")[0] for name in brought}
+    assert not brought & {"asyncpg", "starlette", "cryptography", "click", "pydantic"}
+    code = (
+        "import tallystick; audit = tallystick.Audit(profile='memory', exit_seconds=0); "
+        "print(audit.record('wheel.test', actor=tallystick.User('u')).durable); "
+        "from importlib.resources import files; print(files('tallystick').joinpath('py.typed').is_file()); "
+        "import tallystick.asgi, tallystick.wsgi, tallystick.logging, tallystick.coverage.measure; "
+        "tallystick.Client(url='http://127.0.0.1:9', api_key='k').close()"
+    )
+    assert run(python, "-c", code).split() == ["False", "True"]
 
 
 TYPED = """
-from typing import assert_type
+from typing import Any, Literal, assert_type
 import tallystick
 from tallystick import Audit, AsyncAudit, Committed, Receipt, Target, User, Actor
 audit = Audit()
@@ -316,6 +376,34 @@ with audit.action("x.y", actor=User("u")) as event:
     assert_type(event, tallystick.Draft)
     event.outcome = "denied"
 audit.record("x.y", actr=User("u"))  # error
+import pandas, polars, pyarrow
+client = tallystick.Client()
+assert_type(client.event("x", proof=True), dict[str, Any])
+for found in client.events(action=["a", "b"], range="7d"):
+    assert_type(found, dict[str, Any])
+assert_type(client.events().count(), int)
+assert_type(client.events().to_pandas(), pandas.DataFrame)
+assert_type(client.events().to_polars(), polars.DataFrame)
+assert_type(client.events().to_arrow(), pyarrow.Table)
+assert_type(client.events().to_parquet("x"), int)
+assert_type(next(client.tail()), dict[str, Any])
+assert_type(client.verify(range="30d", known=["x"]).raise_if_broken(), tallystick.Verified)
+assert_type(client.viewer_sessions.create(tenant="x", origins=["https://x"]), tallystick.ViewerSession)
+async def read(twin: tallystick.AsyncClient) -> None:
+    async for found in twin.events():
+        assert_type(found, dict[str, Any])
+    async for found in twin.tail(after=3):
+        assert_type(found, dict[str, Any])
+    assert_type(await twin.events().to_polars(), polars.DataFrame)
+    assert_type((await twin.verify()).verdict, Literal["proven", "violated", "unchecked"])
+    assert_type(await twin.viewer_sessions.create(actor="u"), tallystick.ViewerSession)
+actor: Actor = tallystick.Agent("bot", model="m", on_behalf_of=User("u", name="Ada"))
+assert_type(User("u").email, str | None)
+assert_type(audit.compose("x.y", actor=actor), tuple[str, bytes])
+assert_type(audit.flush(), bool)
+client.verify(known="a text and not a list of them", wrong=object())  # error
+User("u", model="m")  # error
+User(name="x")  # error
 audit.record("x.y", outcome="ok")  # error
 work("x")  # error
 """
