@@ -88,6 +88,55 @@ def test_a_key_is_rotated(run: Run) -> None:
     run("keys", "rotate", key_id, code=2)
 
 
+def test_teams(run: Run) -> None:
+    """Teams could be made by programs alone."""
+    team = run("teams", "create", "Research").stdout.split()[0]
+    run("workspaces", "create", "Of a team", "--id", "ws-cli-team", "--team", team)
+    run("teams", "rename", team, "Field research")
+    (line,) = [line for line in run("teams", "list").stdout.splitlines() if line.startswith(team)]
+    assert line.split() == [team, "Field", "research", "1"]
+    run("workspaces", "change", "ws-cli-team", "--name", "Of none", "--team", "none")
+    listed = run("workspaces", "list").stdout
+    assert "Of none" in listed
+    assert team not in listed
+    run("teams", "delete", team)
+    assert team not in run("teams", "list").stdout
+    run("teams", "delete", team, code=4)
+    run("teams", "rename", "../keys", "x", code=4)
+
+
+def test_what_else_an_organization_has(run: Run, server: Server, tmp_path: Path) -> None:
+    """Whoever has no browser could not sign anybody out, lend a part of the log, or trust an identity provider."""
+    made = run(
+        "viewers", "create", "workspace=ws-1", "--name", "customer", "--origin", "https://app.example.com"
+    )
+    token, viewer = made.stdout.strip(), made.stderr.split()[0]
+    assert token.startswith("vwt_")
+    assert "customer" in run("viewers", "list").stdout
+    run("viewers", "end", viewer)
+    assert "revoked" in run("viewers", "list").stdout
+    run("viewers", "create", "workspace", code=2)
+    secret = tmp_path / "secret"
+    secret.write_text("not shown\n")
+    # Nobody answers there, so nothing is kept.
+    refused = run(
+        "single-sign-on", "add", "Example ID", "https://127.0.0.1:9", "tallystick", "--secret-file", str(secret),
+        "--group", "readers=AUDITOR", code=5,
+    )  # fmt: skip
+    assert "not shown" not in refused.stderr
+    assert "issuer" in run("single-sign-on", "list").stdout
+    run("single-sign-on", "remove", "idp_nobody", code=4)
+    with server.client() as client:
+        client.post("/scim/v2/Groups", json={"displayName": "From a directory"})
+    (line,) = [line for line in run("groups", "list").stdout.splitlines() if "From a directory" in line]
+    run("groups", "role", line.split()[0], "AUDITOR")
+    assert "AUDITOR" in run("groups", "list").stdout
+    run("groups", "role", line.split()[0], "none")
+    run("groups", "role", "grp_nobody", "AUDITOR", code=4)
+    assert "last seen" in run("sessions", "list").stdout
+    run("sessions", "end", "ses_nobody", code=4)
+
+
 def test_keys_of_operators(run: Run, server: Server) -> None:
     """Who runs the server could not look after an organization, or everybody's key could."""
     made = run("operator-keys", "create", "night shift", "-p", "read", "--days", "1")

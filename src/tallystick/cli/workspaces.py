@@ -27,11 +27,21 @@ def list_workspaces(url: str | None, key: str | None, data: Path, deleted: bool)
     out.print(table)
 
 
-def create(url: str | None, key: str | None, data: Path, name: str, id: str | None) -> None:
+def create(url: str | None, key: str | None, data: Path, name: str, id: str | None, team: str | None) -> None:
     """Make a workspace called NAME."""
-    wish = {"display_name": name} | ({"id": id} if id else {})
+    wish = {"display_name": name} | ({"id": id} if id else {}) | ({"team_id": team} if team else {})
     made = connect(url, key, data).post("/v1/workspaces", json.dumps(wish).encode())
     out.print(safe(f"{made['id']} is made."))
+
+
+def change(
+    url: str | None, key: str | None, data: Path, workspace: str, name: str | None, team: str | None
+) -> None:
+    """Give a workspace another name, or another team; --team none takes it out of its team."""
+    given = {"display_name": name, "team_id": "" if team == "none" else team}
+    wish = json.dumps({field: value for field, value in given.items() if value is not None})
+    connect(url, key, data).patch(f"/v1/workspaces/{quote(workspace, safe='')}", wish.encode())
+    out.print(safe(f"{workspace} is changed."))
 
 
 def archive(url: str | None, key: str | None, data: Path, workspace: str) -> None:
@@ -59,7 +69,20 @@ for _name, _callback, _params in (
     (
         "create",
         create,
-        [click.Argument(["name"]), click.Option(["--id"], help="The id that events name it by.")],
+        [
+            click.Argument(["name"]),
+            click.Option(["--id"], help="The id that events name it by."),
+            click.Option(["--team"], help="The id of its team."),
+        ],
+    ),
+    (
+        "change",
+        change,
+        [
+            _ID,
+            click.Option(["--name"], help="The new name."),
+            click.Option(["--team"], help="Its team, or none."),
+        ],
     ),
     ("archive", archive, [_ID]),
     ("restore", restore, [_ID]),
