@@ -139,8 +139,13 @@ def check(path, keys=(), known=()):
     except (Broken, OSError, *UNREADABLE) as error:
         raise Broken(f"this cannot be checked as an evidence bundle: {error}") from None
     own = [(f"checkpoints.jsonl line {at}", note) for at, note in enumerate(notes, 1)]
-    with opened.open("export.jsonl") as file:
-        checking = export.check(file, keys, [*known, *own])
+    try:
+        with opened.open("export.jsonl") as file:
+            checking = export.check(file, keys, [*known, *own])
+    except zipfile.BadZipFile as error:
+        checking = export.Check([], [])
+        checking.violate("the bundle", f"bytes of it were changed: {error}")
+        return checking
     checking.removals = 0
     checking.proven = [one for one in checking.proven if not one.startswith("checkpoints.jsonl")]
     for one in [one for one in checking.not_proven if one.startswith("checkpoints.jsonl")]:
