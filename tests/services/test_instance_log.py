@@ -19,6 +19,7 @@ from tallystick.merkle.tlog_proof import parse_tlog_proof
 from tallystick.merkle.tree import leaf_hash, root_of
 from tallystick.services import instance_tree as tree
 from tallystick.services.instance_log import INSTANCE, InstanceLog, leaf_of
+from tallystick.services.verify_instance import InstanceCheck
 from tallystick.store import instance_log as stored
 from tallystick.store.connect import EVERY, Pool, transaction
 
@@ -223,3 +224,43 @@ async def test_nobody_rewrites_leaves(log: LogUnderTest, clock: Clock, pools: Po
         with pytest.raises(AuditError):
             async with transaction(pools.owner, organization=EVERY) as connection:
                 await connection.execute(statement)
+
+
+EDITS = {
+    "an entry": "UPDATE instance_log_leaves SET leaf = set_byte(leaf, 60, 65), "
+    "leaf_hash = sha256('\\x00'::bytea || set_byte(leaf, 60, 65)) WHERE position = 1",
+    "a missing entry": "DELETE FROM instance_log_leaves WHERE position = 1",
+    "the head": "UPDATE instance_log_head SET size = 2, frontier = substr(frontier, 1, 32)",
+    "an older note": "UPDATE instance_log_head SET note = replace(note, E'\\n3\\n', E'\\n2\\n')",
+    "a swap": "UPDATE instance_log_leaves a SET leaf = b.leaf, leaf_hash = b.leaf_hash FROM instance_log_leaves b "
+    "WHERE (a.position, b.position) IN ((0, 1), (1, 0))",
+}
+
+
+async def test_doctor_finds_every_edit(log: LogUnderTest, clock: Clock, database: Database) -> None:
+    """An administrator who edits the instance log must be found by whoever looks at the database."""
+    instance = instance_log(log)
+    for _ in range(3):
+        await grow(log, clock, instance)
+    keys = [instance.verifier(), log.signer.clock()]
+    honest = InstanceCheck(log.pool, keys)
+    assert (await honest.run()).verdict == "proven"
+    assert [parse_checkpoint(one.text).size for one in honest.newest] == [3]
+    for name, statement in EDITS.items():
+        with psycopg.connect(database.superuser.url) as edit:
+            edit.execute("SET session_replication_role = replica")
+            saved = edit.execute("SELECT * FROM instance_log_leaves ORDER BY position").fetchall()
+            head = edit.execute("SELECT * FROM instance_log_head").fetchone()
+            edit.execute(statement)
+            edit.commit()
+            report = await InstanceCheck(log.pool, keys).run()
+            assert report.verdict == "violated", name
+            assert head is not None
+            edit.execute("DELETE FROM instance_log_leaves")
+            edit.execute("DELETE FROM instance_log_head")
+            edit.cursor().executemany(
+                "INSERT INTO instance_log_leaves VALUES (%s, %s, %s, %s, %s, %s)", saved
+            )
+            edit.execute("INSERT INTO instance_log_head VALUES (%s, %s, %s, %s, %s, %s)", head)
+            edit.commit()
+    assert (await InstanceCheck(log.pool, keys).run()).verdict == "proven"

@@ -16,6 +16,7 @@ from tallystick.services.instance_log import InstanceLog
 from tallystick.services.outside_tasks import standing_of
 from tallystick.services.sign import Signer
 from tallystick.services.verify import Progress, Verify
+from tallystick.services.verify_instance import InstanceCheck
 from tallystick.services.witnessing import Witnessing
 from tallystick.store import logs
 from tallystick.store.connect import Pool
@@ -74,8 +75,14 @@ class Examine:
         """Check every row, tile and head of every log against its proof."""
         standings = await logs.heads(self._reader)
         keys = [self._signer.verifier(self._signer.origin(one.organization_id)) for one in standings[:1]]
+        instance = InstanceCheck(
+            self._reader, [self._signer.verifier(self._signer.instance), self._signer.clock()]
+        )
+        found = await instance.run()
         verify = Verify(self._reader, keys=[*keys, self._signer.clock()], random=self._random)
-        return await verify.database(kept=kept, progress=progress)
+        report = await verify.database(kept=[*kept, *instance.newest], progress=progress)
+        report.absorb(found)
+        return report
 
     def _folder(self) -> Iterator[Diagnosis]:
         loose = [
