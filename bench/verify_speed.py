@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from events import events
+from bench.events import events
 from tallystick.event.prepare import prepare
 from tallystick.event.redact import Redaction
 from tallystick.event.seal import seal
@@ -66,12 +66,12 @@ def sealed_rows(count: int) -> Iterator[list[ExportRow]]:
 def write_export(path: Path, count: int) -> None:
     """Write the export: the lines first, then, when the root is known, the header in front of them."""
     body = path.with_suffix(".body")
-    frontier, writer = Frontier(), JsonlWriter(_header(count, bytes(32)))
+    frontier, writer = Frontier(), JsonlWriter(header(count, bytes(32)))
     with body.open("wb") as out:
         for rows in sealed_rows(count):
             frontier = frontier.extend(row.leaf_hash for row in rows)
             out.write(writer.rows(rows))
-    first_line = JsonlWriter(_header(count, frontier.root())).begin()
+    first_line = JsonlWriter(header(count, frontier.root())).begin()
     last = Trailer(events=count, bare=0, header_sha256=hashlib.sha256(first_line).hexdigest())
     with path.open("wb") as out, body.open("rb") as read:
         out.write(first_line)
@@ -80,7 +80,8 @@ def write_export(path: Path, count: int) -> None:
     body.unlink()
 
 
-def _header(count: int, root: bytes) -> Header:
+def header(count: int, root: bytes) -> Header:
+    """Return the header of an export of a whole log of `count` events."""
     return Header(
         origin=ORIGIN,
         organization=ORGANIZATION,
@@ -125,7 +126,14 @@ def main() -> None:
         path = Path(folder) / "export.jsonl"
         write_export(path, count)
         for _ in range(int(os.environ.get("REPEAT", "3"))):
-            child = [sys.executable, __file__, "--child", str(path), SIGNER.verifier.format()]
+            child = [
+                sys.executable,
+                "-m",
+                "bench.verify_speed",
+                "--child",
+                str(path),
+                SIGNER.verifier.format(),
+            ]
             found = json.loads(subprocess.run(child, check=True, capture_output=True).stdout)
             print(
                 f"{count:,} events, {path.stat().st_size / count:,.0f} bytes each: {found['verdict']}; "

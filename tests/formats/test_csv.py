@@ -61,6 +61,9 @@ def test_every_value_comes_back(event: dict[str, Any]) -> None:
     """A value would be cut, mixed up with its neighbour, or turned into another."""
     row = row_of(event)
     (found,) = read_back(header() + rows([row]))
+    again = io.StringIO(newline="")
+    csv.writer(again).writerow(found.values())
+    assert again.getvalue().encode() == rows([row]), "spelled as Python's own writer does"
     shown = render(row.leaf, row.opening, row.position, with_changes=False)
     assert list(found) == list(COLUMNS)
     assert found.pop("leaf_hash") == row.leaf_hash.hex()
