@@ -137,3 +137,16 @@ def test_the_pages_fit(visit: Any, path: str) -> None:
         page = visit(path, color_scheme=scheme, viewport={"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, (scheme, width)
         assert page.evaluate(contrast) == []
+
+
+def test_times_are_told_in_one_zone_everywhere(owner: httpx2.Client) -> None:
+    """A key's age and an event's time would be an hour apart on two pages of one person."""
+    assert "UTC</time>" in owner.get("/settings/keys").text
+    chosen = owner.post("/zone", data={"zone": "Asia/Kolkata", "to": "/settings/keys"})
+    assert chosen.url.path == "/settings/keys"
+    assert "UTC+05:30</time>" in chosen.text
+    assert "UTC+05:30" in owner.get("/verify").text
+    assert 'data-zone="Asia/Kolkata"' in owner.get("/events?view=all").text
+    for wrong in ("Mars/Base", "x" * 200):
+        assert owner.post("/zone", data={"zone": wrong, "to": "/"}).status_code == 400
+    assert "UTC</time>" in owner.post("/zone", data={"zone": "utc", "to": "/settings/keys"}).text

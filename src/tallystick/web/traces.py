@@ -174,6 +174,7 @@ UNRECORDED: Mapping[str, str] = {
     "checkProgress": "it shows how far a check is, whose start is on record",
     "checkpoint": _NO_EVENT,
     "chooseTheme": "light or dark is nobody's business",
+    "chooseZone": "in which zone somebody reads the time is nobody's business",
     "evidencePage": _NO_EVENT,
     "exportLogs": _ITSELF,
     "exportManifest": _NO_EVENT,

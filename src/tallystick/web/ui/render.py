@@ -14,6 +14,7 @@ from tallystick.web.assets import static_url
 from tallystick.web.call import Call
 from tallystick.web.cookies import read_cookie
 from tallystick.web.origin import SAFE_METHODS
+from tallystick.web.ui.clock import set_clock, told
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -51,6 +52,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     found.globals.update(static=static_url, version=__version__)
+    found.filters["told"] = told
     return found
 
 
@@ -90,6 +92,7 @@ def render(
         "organization": organization,
         "navigation": [] if is_framed else navigation(principal, call.scope["path"]),
         "theme": theme_of(call),
+        "zone": set_clock(call),
         "here_url": url_of(call),
         "request_id": call.request_id if status >= 500 else None,
         **values,

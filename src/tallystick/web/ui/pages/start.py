@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tallystick.errors import Refused
 from tallystick.web.call import Answer, Call
-from tallystick.web.cookies import set_cookie
+from tallystick.web.cookies import read_cookie, set_cookie
+from tallystick.web.ui.events.look import COOKIE, COOKIE_SECONDS, read_look, write_look
+from tallystick.web.ui.events.moments import UTC_NAME, zone_of
 from tallystick.web.ui.forms import read_form
 from tallystick.web.ui.render import THEME, THEMES, see_other
 
@@ -22,6 +26,18 @@ def home() -> str:
     from tallystick.web.ui.routes import PAGES  # the table names the handlers of this file
 
     return EVENTS if any(page.path == EVENTS for page in PAGES) else "/account"
+
+
+async def choose_zone(call: Call) -> Answer:
+    """Remember the zone in which times are told, on every page."""
+    fields = await read_form(call)
+    zone = fields.get("zone", UTC_NAME)
+    zone_of(zone)
+    look = replace(read_look(read_cookie(call, COOKIE)), zone=zone)
+    answer = see_other(fields.get("to", "/"))
+    if (value := write_look(look)) is not None:
+        set_cookie(call, answer, COOKIE, value, seconds=COOKIE_SECONDS)
+    return answer
 
 
 async def choose_theme(call: Call) -> Answer:

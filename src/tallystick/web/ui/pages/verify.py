@@ -13,7 +13,8 @@ from tallystick.services.checks import Check
 from tallystick.services.permissions import EXPORT
 from tallystick.web.api.answers import json_answer, text_answer
 from tallystick.web.call import Answer, Call
-from tallystick.web.ui.events.moments import stamp
+from tallystick.web.ui.clock import set_clock
+from tallystick.web.ui.events.moments import stamp, zone_of
 from tallystick.web.ui.forms import field, read_form
 from tallystick.web.ui.outside import outside_of
 from tallystick.web.ui.render import render, see_other
@@ -27,10 +28,10 @@ class Growth(Struct, frozen=True, kw_only=True):
 
     line: str
     area: str
-    first: str
-    last: str
+    first: datetime
+    last: datetime
     most: int
-    rows: list[tuple[str, int]]
+    rows: list[tuple[datetime, int]]
     summary: str
 
 
@@ -49,7 +50,7 @@ async def _page(call: Call, status: int = 200, *, error: str = "", check: Check 
     headers = {"Refresh": "1"} if check is not None and check.is_running else {}
     return render(
         call, "verify/verify.html", status, title="Verify", headers=headers, standing=standing,
-        signed=None if standing is None or standing.signed_at is None else stamp(standing.signed_at, None, call.services.now()),
+        signed=None if standing is None or standing.signed_at is None else stamp(standing.signed_at, zone_of(set_clock(call)), call.services.now()),
         growth=None if standing is None else growth_of(standing.growth), log_key=log_key, clock_key=clock_key,
         ranges=(*RANGES, ALL), chosen="24h" if check is None else check.what, may_export=principal.may(EXPORT),
         check=check, error=error, outside=await outside_of(call),
@@ -94,10 +95,10 @@ def growth_of(points: list[tuple[int, datetime]]) -> Growth | None:
 
     line = "M" + " L".join(at(moment, size) for moment, size in known)
     step = max(1, len(known) // 12)
-    rows = [(f"{moment:%Y-%m-%d %H:%M} UTC", size) for moment, size in known[::step]]
+    rows = known[::step]
     return Growth(
-        line=line, area=f"{line} L{WIDTH} {HEIGHT} L0 {HEIGHT} Z", first=f"{begin:%Y-%m-%d %H:%M} UTC",
-        last=f"{end:%Y-%m-%d %H:%M} UTC", most=most, rows=rows,
+        line=line, area=f"{line} L{WIDTH} {HEIGHT} L0 {HEIGHT} Z", first=begin,
+        last=end, most=most, rows=rows,
         summary=f"The log grew from {known[0][1]:,} events on {begin:%Y-%m-%d} to {known[-1][1]:,} on {end:%Y-%m-%d}.",
     )  # fmt: skip
 
