@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "catalogue": ("catalogue", "CATALOGUE", "What action names mean."),
     "coverage": ("coverage", "COVERAGE", "Which parts of an application can never leave an event."),
+    "producers": ("producers", "PRODUCERS", "Who numbers events, and what of it is missing."),
     "spool": ("spool", "SPOOL", "See and send what applications on this machine recorded."),
     "outbox": ("outbox", "GROUP", "Events that wait in an application's own database."),
     "retention": ("keeping", "RETENTION", "See and change how long events are kept."),

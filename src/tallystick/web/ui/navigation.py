@@ -26,6 +26,7 @@ ITEMS: tuple[Item, ...] = (
     Item(path="/evidence", label="Evidence"),
     Item(path="/verify", label="Verify"),
     Item(path="/settings/sources", label="Sources", group="Settings"),
+    Item(path="/settings/producers", label="Producers", group="Settings"),
     Item(path="/settings/sinks", label="Sinks", group="Settings"),
     Item(path="/settings/keys", label="API keys", group="Settings"),
     Item(path="/settings/members", label="Members & roles", group="Settings"),
