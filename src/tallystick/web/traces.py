@@ -195,6 +195,8 @@ UNRECORDED: Mapping[str, str] = {
     "previewRetention": _ASKS,
     "producerHeartbeat": "a sign of life each minute would drown what is done; silence is recorded",
     "receiveCloudEvents": _ITSELF,
+    "producerPage": _NO_EVENT,
+    "producersPage": _NO_EVENT,
     "recordBatch": _ITSELF,
     "recordEvent": _ITSELF,
     "saveCheckpoint": _NO_EVENT,

@@ -38,6 +38,16 @@ _ANSWER: Final = {
     },
 }
 _BINARY: Final = {"type": "string", "format": "binary"}
+_REFUSALS: Final = {
+    400: "Not understood; not worth another try.",
+    401: "No valid credential.",
+    403: "Not permitted.",
+    408: "The body came too slowly.",
+    413: "Too large; send it in parts.",
+    415: "Another media type than protobuf or JSON.",
+    429: "Too many attempts; try again after Retry-After.",
+    503: "Try again after Retry-After.",
+}
 LOGS: Final[dict[str, Any]] = {
     "body": Body(
         types=(JSON, PROTOBUF),
@@ -69,15 +79,10 @@ LOGS: Final[dict[str, Any]] = {
         Reply(status=200, summary="Recorded; partialSuccess says what was not.", schema=_ANSWER),
         Reply(status=200, summary="The same in protobuf.", type=PROTOBUF, schema=_BINARY),
         *(
-            Reply(status=status, summary=summary, schema=_STATUS)
-            for status, summary in (
-                (400, "Not understood."),
-                (413, "Too large."),
-                (415, "Another media type."),
-            )
+            Reply(status=status, summary=summary, type=kind, schema=schema)
+            for status, summary in _REFUSALS.items()
+            for kind, schema in ((JSON, _STATUS), (PROTOBUF, _BINARY))
         ),
-        Reply(status=400, summary="Not understood.", type=PROTOBUF, schema=_BINARY),
-        Reply(status=503, summary="Try again after Retry-After.", schema=_STATUS),
     ),
 }
 
