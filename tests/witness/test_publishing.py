@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +31,7 @@ from tallystick.verify.report import Report
 from tallystick.verify.static import Files, verify_static
 
 NOW = datetime.now(UTC)
+GOCODE = Path("/usr/share/gocode")  # where Debian keeps golang-golang-x-mod-dev
 
 
 class World:
@@ -274,3 +278,40 @@ def test_strangers_directory(shared: Path, tmp_path: Path) -> None:
     files["checkpoint"] = vector["mirror_checkpoint"].encode()
     report = verify_static(Files(frozenset(files), files.__getitem__), keys=(VerifierKey("x", bytes(32)),))  # type: ignore[arg-type]
     assert any("tiles lead to the signed root of 300" in line for line in report.proven), report
+
+
+@pytest.mark.slow
+async def test_go_reads_the_published_directory(world: World, tmp_path: Path) -> None:
+    """Tools that others wrote for tiled logs must be able to read what is published, tile by tile against the signed root."""
+    go = shutil.which("go")
+    if go is None or not (GOCODE / "src/golang.org/x/mod/sumdb/tlog").is_dir():
+        pytest.skip("Go or its package golang-golang-x-mod-dev is not installed")
+    built = tmp_path / "directory"
+    settings = {
+        "GO111MODULE": "off",
+        "GOPATH": str(GOCODE),
+        "GOFLAGS": "",
+        "GOCACHE": str(tmp_path / "cache"),
+    }
+    source = str(Path(__file__).parent / "strangers" / "directory.go")
+    made = await asyncio.to_thread(
+        subprocess.run, [go, "build", "-o", str(built), source], env={**os.environ, **settings}, capture_output=True, text=True
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    folder = tmp_path / "out"
+    for count in (300, 33):
+        await world.grow(count)
+        await world.publishing.publish(Folder(folder))
+    for prefix, origin, size in (
+        (f"o/{LOG}", world.signer.origin(LOG), "333"), ("instance", world.instance.origin, "2"),
+    ):  # fmt: skip
+        key = world.signer.verifier(origin).format()
+        command = [str(built), str(folder / prefix), key]
+        told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+        assert (told.returncode, told.stdout.strip()) == (0, size), told.stderr
+    flip(folder / "o" / str(LOG) / "tile/0/000")
+    told = await asyncio.to_thread(
+        subprocess.run, [str(built), str(folder / "o" / str(LOG)), world.signer.verifier(world.signer.origin(LOG)).format()],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert told.returncode == 1
