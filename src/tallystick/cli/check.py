@@ -23,6 +23,7 @@ from rich.text import Text
 from tallystick.catalogue.describe import verb_of
 from tallystick.cli.connection import DATA
 from tallystick.cli.output import err, out, safe
+from tallystick.cli.parallel import spread_over_cores
 from tallystick.cli.policy import files_in, read_policy
 from tallystick.cli.subject import RELEASE, subject_of
 from tallystick.errors import Refused
@@ -68,7 +69,10 @@ def verify(
     means = Means(verb_of=verb_of, secret=os.urandom(32), keys=made.keys, kept=made.kept)
     with subject_of(file, proof) as subject:
         columns = (TextColumn("verify"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=err, transient=True) as progress:
+        with (
+            spread_over_cores(subject.size) as spread,
+            Progress(*columns, console=err, transient=True) as progress,
+        ):
             task = progress.add_task("verify", total=subject.size)
             try:
                 report = verify_file(
@@ -78,6 +82,7 @@ def verify(
                     progress=lambda done: progress.update(task, completed=done),
                     beside=subject.beside,
                     release=RELEASE,
+                    spread=spread,
                 )
             except Refused as error:
                 report = Report(subject="file", unchecked=str(error))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MARK: Final = b"PAR1"
 GROUP_BYTES_MAX: Final = 512 << 20  # of one row group, unpacked
+WAITING_GROUPS_MAX: Final = 32  # more than are ever read ahead of their comparison
 METADATA_BYTES_MAX: Final = 256 << 20
 _BARE_START: Final = b'{"position":'
 _KEYS: Final = {HEADER_KEY, REST_KEY, b"ARROW:schema"}
@@ -71,7 +72,7 @@ class ParquetSubject:
                 raise Refused("a row group is larger than any of ours")
             table = file.read_row_group(number)
             _check_statistics(group, table)
-            if sum(batch.num_rows for batch in self._waiting) > 4 * ROWS_IN_GROUP:
+            if sum(batch.num_rows for batch in self._waiting) > WAITING_GROUPS_MAX * ROWS_IN_GROUP:
                 self._waiting.clear()  # nobody compares any more: a violation was found
             self._waiting += table.select(list(COLUMNS)).to_batches()
             made: list[bytes] = []

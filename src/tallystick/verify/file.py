@@ -11,7 +11,7 @@ from tallystick.verify.beside import OpenBeside
 from tallystick.verify.bundle import verify_bundle
 from tallystick.verify.bundle_zip import MARK as BUNDLE_MARK
 from tallystick.verify.dump import verify_dump
-from tallystick.verify.export import verify_export
+from tallystick.verify.export import Spread, verify_export
 from tallystick.verify.instance import Means
 from tallystick.verify.receipt import verify_receipt
 from tallystick.verify.report import Report
@@ -35,6 +35,7 @@ class Given:
     progress: Callable[[int], None] | None
     beside: OpenBeside | None
     release: str
+    spread: Spread | None
 
 
 class Kind(NamedTuple):
@@ -52,14 +53,21 @@ def verify_file(
     progress: Callable[[int], None] | None = None,
     beside: OpenBeside | None = None,
     release: str = "",
+    spread: Spread | None = None,
 ) -> Report:
     """Verify a file of any of the kinds below; `open_file` gives its bytes from the beginning, each time.
 
     `event` is what a receipt is for; `progress` is told how many bytes are done (a dump is read twice); `beside` opens the
-    file that a proof is of, written by this `release` or another. Never raises for anything the file holds.
+    file that a proof is of, written by this `release` or another; `spread` checks an export on several cores. Never raises for anything the file holds.
     """
     given = Given(
-        open_file=open_file, means=means, event=event, progress=progress, beside=beside, release=release
+        open_file=open_file,
+        means=means,
+        event=event,
+        progress=progress,
+        beside=beside,
+        release=release,
+        spread=spread,
     )
     head = _first(open_file(), _SNIFFED_BYTES)
     return next(kind.verify for kind in KINDS if kind.is_of(head))(given)
@@ -81,7 +89,7 @@ def _dump(given: Given) -> Report:
 def _export(given: Given) -> Report:
     return verify_export(
         given.open_file(), kept=given.means.kept, keys=given.means.keys, progress=given.progress,
-        beside=given.beside, release=given.release,
+        beside=given.beside, release=given.release, spread=given.spread,
     )  # fmt: skip
 
 
