@@ -167,11 +167,24 @@ def test_the_mark_of_an_orm(connection: Any) -> None:
         )  # and its budget, which nobody else tells
     assert short(told(connection)) == [("budget.delete", "1"), ("budget.update", "1"), ("team.update", "2")]
     connection.execute(
-        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE team SET label = now()::text; RETURN NULL; END'"
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE team SET label = now()::text; UPDATE budget SET label = ''x''; RETURN NULL; END'"
     )
     connection.execute("CREATE TRIGGER touch AFTER INSERT ON budget FOR EACH ROW EXECUTE FUNCTION touch()")
     connection.execute(f"{mark('budget')}INSERT INTO budget (id) VALUES (7)")
-    assert short(told(connection)) == [("team.update", "2")]
+    assert short(told(connection)) == [("budget.update", "7"), ("team.update", "2")]
+
+
+def test_a_marked_statement_that_cascades_into_its_own_table(connection: Any) -> None:
+    """Rows of the same table that only the database takes along are told by nobody but the triggers."""
+    connection.execute("CREATE TABLE node (id int PRIMARY KEY, parent int REFERENCES node ON DELETE CASCADE)")
+    for statement in capture_table("node"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO node VALUES (1, null), (2, 1), (3, 2)")
+    told(connection)
+    connection.execute(f"{mark('node')}DELETE FROM node WHERE id = 1")
+    assert short(told(connection)) == [
+        ("node.delete", n) for n in "123"
+    ]  # the first one twice, for an ORM tells it
 
 
 def test_roles_that_may_not_write_the_outbox(connection: Any, empty_database: Database) -> None:

@@ -6,8 +6,8 @@ its rows; the relay redacts them before they leave. Who acts is what the applica
 
 A statement whose rows an ORM tells itself begins with the comment `marked` gives; the trigger leaves it alone. A
 comment belongs to one statement, so that nothing else in its transaction can pass by under it: not what the statement
-causes in other triggers and cascades, and not what runs after it. Where something on the way strips comments, changes
-are told twice, and never not at all.
+causes in other triggers and cascades, and not what runs after it. Where something on the way strips comments, and where
+a foreign key cascades from a table back to itself, changes are told twice, and never not at all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,15 @@ DECLARE
     said jsonb := nullif(current_setting('tallystick.context', true), '')::jsonb;
     frame jsonb;
 BEGIN
-    IF pg_trigger_depth() = 1 AND starts_with(current_query(), '{mark}') THEN
+    IF pg_trigger_depth() = 1 AND starts_with(current_query(), '{mark}') AND (
+        TG_OP = 'INSERT' OR NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = TG_RELID AND {cascades})
+        OR NOT EXISTS (
+            WITH RECURSIVE taken (oid) AS (
+                SELECT c.conrelid FROM pg_constraint c WHERE c.confrelid = TG_RELID AND {cascades}
+                UNION SELECT c.conrelid FROM pg_constraint c JOIN taken ON c.confrelid = taken.oid WHERE {cascades}
+            ) SELECT FROM taken WHERE taken.oid = TG_RELID
+        )
+    ) THEN
         RETURN NULL; -- the ORM that sent this statement tells its rows itself
     END IF;
     frame := jsonb_build_object(
@@ -77,6 +85,10 @@ BEGIN
     RETURN NULL;
 END
 $tallystick$"""
+# Rows that a cascade brings back to the statement's own table are among its rows, and no ORM knows of them.
+_CASCADES: Final = (
+    "c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))"
+)
 _TRIGGERS: Final = (
     ("insert", "AFTER INSERT", " REFERENCING NEW TABLE AS new_rows"),
     ("update", "AFTER UPDATE", " REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
@@ -121,6 +133,7 @@ def capture_table(
         function=function,
         security=" SECURITY DEFINER SET search_path = pg_catalog, pg_temp" if definer else "",
         mark=mark(table),
+        cascades=_CASCADES,
         outbox=_quoted(outbox),
         table=_quoted(table),
         id=_ID,
