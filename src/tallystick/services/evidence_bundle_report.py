@@ -105,7 +105,7 @@ def _in_short(told: Told) -> list[Block]:
                 "bad",
             )
         )
-    return blocks
+    return blocks if told.controls is None else [blocks[0], _summed_up(told.controls), *blocks[1:]]
 
 
 def _asked(told: Told) -> list[Block]:
@@ -153,8 +153,27 @@ def _control_row(one: Control) -> tuple[str, ...]:
     return (
         _RESULTS[one.result][0],
         f"{one.id}\n{one.title}",
-        "\n".join(one.found),
-        "\n".join(one.missing) or "nothing known",
+        _listed(one.found),
+        _listed(one.missing) or "nothing known",
+    )
+
+
+def _listed(items: Sequence[str]) -> str:
+    return "\n".join(f"– {one}" for one in items) if len(items) > 1 else "".join(items)
+
+
+def _summed_up(controls: Controls) -> Verdict:
+    """Say in one line how many controls are shown."""
+    counts = {
+        words: sum(one.result == result for one in controls.controls)
+        for result, (words, _) in _RESULTS.items()
+    }
+    told = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    tone: Tone = "good" if counts["shown"] == len(controls.controls) else "warn"
+    return Verdict(
+        f"{len(controls.controls)} controls: {told}",
+        "By what this installation's log and settings show. What is missing for each stands beside it; nothing is left out.",
+        tone,
     )
 
 

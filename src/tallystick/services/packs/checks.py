@@ -93,7 +93,8 @@ async def retention_is_declared(facts: Facts) -> Outcome:
 async def acts_are_on_record(facts: Facts) -> Outcome:
     """The control's own query has events in the period."""
     if facts.matches:
-        return Outcome(result="met", found=f"{facts.matches:,} such events are on record in the period.")
+        are = "event is" if facts.matches == 1 else "events are"
+        return Outcome(result="met", found=f"{facts.matches:,} such {are} on record in the period.")
     return Outcome(
         result="unknown",
         found="No such event is on record in the period.",

@@ -20,7 +20,7 @@ from tallystick.web.ui.forms import read_form
 from tallystick.web.ui.render import render, see_other
 
 WHERE: Final = "/evidence"
-PERIODS: Final = ("90d", "6mo", "1y")
+PERIODS: Final = {"90d": "last 90 days", "6mo": "last 6 months", "1y": "last year"}
 _PACK_QUERY: Final = "90d"
 
 
