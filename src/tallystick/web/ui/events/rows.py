@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -126,7 +127,7 @@ class Rows:
         name = SPELLED.get(key, key)
         if key in self._state.place.locked:
             return Value(text, name, "")
-        return Value(text, name, f"{self._base(key)}{name}={quote(value or text, safe=':/,@-_.~')}")
+        return Value(text, name, f"{self._base(key)}{name}={_quoted(value or text)}")
 
     def _project(self, workspace: str | None) -> Value | None:
         if not workspace:
@@ -142,6 +143,12 @@ class Rows:
             url = self._state.url(filters)
             base = self._bases[key] = url + ("&" if "?" in url else "?")
         return base
+
+
+@lru_cache(maxsize=4_096)
+def _quoted(text: str) -> str:
+    """Return a value as an address has it; of the values of a page most come many times."""
+    return quote(text, safe=":/,@-_.~")
 
 
 def _called(one: Mapping[str, Any]) -> str:
