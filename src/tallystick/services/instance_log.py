@@ -86,6 +86,9 @@ class InstanceLog:
         """
         failures: dict[UUID, AuditError] = {}
         at = self._now()
+        if not await self._is_due(at):
+            self.failures = failures
+            return 0
         async with transaction(self._writer, organization=EVERY) as connection:
             head = await stored.lock_head(connection)
             leaves: list[stored.NewLeaf] = []
@@ -98,6 +101,15 @@ class InstanceLog:
         self._signer.confirm(self.origin, new, follows=old)
         self.failures = failures
         return len(leaves)
+
+    async def _is_due(self, at: datetime) -> bool:
+        """Tell, without locking anything, whether there may be something to append or to sign: mostly there is not."""
+        async with transaction(self._reader, reading=True, organization=EVERY) as connection:
+            head = await stored.head(connection)
+            if head is None or (at - head.note_at).total_seconds() >= _SIGN_AGAIN_SECONDS:
+                return True
+            grows = (at - head.grown_at).total_seconds() >= GROWTH_SECONDS_MIN
+            return grows and bool(await stored.changed(connection, 1))
 
     def _leaves(
         self, changed: Sequence[stored.ChangedLog], failures: dict[UUID, AuditError]

@@ -54,6 +54,9 @@ class OutsideTasks:
 
     async def _turn(self, task: Task) -> None:
         at = self._now()
+        known = await stored.task(self._writer, task.name)
+        if known is not None and known.next_at > at:
+            return
         row = await stored.claim_task(self._writer, task.name, at, at + timedelta(seconds=LEASE_SECONDS))
         if row is None:
             return

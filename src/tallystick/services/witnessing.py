@@ -109,17 +109,25 @@ class Witnessing:
 
     async def round(self) -> None:
         """Ask every witness whose turn it is, all at once."""
-        await asyncio.gather(*(self._turn(one) for one in self.asked))
+        if not self.asked:
+            return
+        head = await self._head()
+        if head is not None:
+            rows = {row.name: row for row in await stored.standings(self._reader)}
+            due = [one for one in self.asked if self._is_due(head, rows.get(one.key.name))]
+            await asyncio.gather(*(self._turn(one) for one in due))
+
+    def _is_due(self, head: stored_log.InstanceHead, row: stored.WitnessRow | None) -> bool:
+        at = self._now()
+        if row is None:
+            return True
+        is_old = (at - row.cosigned_at).total_seconds() >= AGAIN_SECONDS
+        return row.next_at <= at and (head.size != row.cosigned_size or is_old or row.alarm)
 
     async def _turn(self, witness: Witness) -> None:
         at = self._now()
         row = await stored.claim(self._writer, witness.key.name, at, at + timedelta(seconds=LEASE_SECONDS))
         if row is None:
-            return
-        head = await self._head()
-        is_old = (at - row.cosigned_at).total_seconds() >= AGAIN_SECONDS
-        if head is None or (head.size == row.cosigned_size and not is_old):
-            await stored.wait(self._writer, row.name, at + timedelta(seconds=ROUND_SECONDS / 2))
             return
         said = [row.said_size]
         try:

@@ -65,12 +65,6 @@ async def standings(pool: Pool) -> list[WitnessRow]:
         return [WitnessRow(*row) for row in await connection.fetch(_SQL["standings"])]
 
 
-async def wait(pool: Pool, name: str, until: datetime) -> None:
-    """Give a witness's turn back: there is nothing to do for it before `until`."""
-    async with transaction(pool) as connection:
-        await connection.execute(_SQL["wait"], name, until)
-
-
 async def succeeded(
     connection: Connection,
     name: str,

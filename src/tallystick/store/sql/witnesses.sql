@@ -8,10 +8,6 @@ RETURNING w.name, w.cosigned_size, w.cosigned_at, w.said_size, w.failures, w.fai
 -- Where every witness stands.
 SELECT name, cosigned_size, cosigned_at, said_size, failures, failure, alarm, next_at FROM witnesses ORDER BY name
 
--- wait --
--- Nothing to do for this witness until $2.
-UPDATE witnesses SET next_at = $2 WHERE name = $1
-
 -- succeeded --
 -- A witness cosigned a size; its answer came at $3.
 UPDATE witnesses SET cosigned_size = $2, cosigned_at = $3, said_size = $2, failures = 0, failure = '', alarm = false,
