@@ -34,6 +34,7 @@ from tallystick.verify.layout import (
 )
 from tallystick.verify.lines import whole_lines
 from tallystick.verify.opened import Opened, open_export
+from tallystick.verify.producers import ProducerNumbers
 from tallystick.verify.quick import Block, Source, check_block
 from tallystick.verify.records import is_record, read_record
 from tallystick.verify.report import Report, quoted
@@ -122,6 +123,7 @@ class _ExportCheck:
         self._events = self._bare = self._removed = 0
         self._last_record = -1
         self._account = Account(report, opened.trusted, opened.header.origin)
+        self._numbers = ProducerNumbers()
         self._received_at = ""
         self._lost = False  # a leaf hash could not be had, so the root cannot come out right
 
@@ -142,6 +144,7 @@ class _ExportCheck:
         self._bare += quick.bare
         self._received_at = quick.last_received_at or self._received_at
         self._comparison.compare(quick.rows)
+        self._numbers.take(quick.numbers)
 
     def _take_with_care(self, block: bytes) -> None:
         lines = block.split(b"\n")
@@ -186,6 +189,8 @@ class _ExportCheck:
             if wrong is not None or leaf.origin != self._origin or leaf.received_at < self._received_at:
                 self._complain(line, leaf, wrong)
             self._enter(line, leaf, wrong)
+            if wrong is None and leaf.producer is not None:
+                self._numbers.take([leaf.producer])
             if wrong is None and self._comparison.is_beside:
                 opening = msgspec.json.encode(line.opening)
                 self._comparison.compare([EventRow(line.position, leaf_of(raw), opening, leaf_hash)])
@@ -304,6 +309,9 @@ class _ExportCheck:
             report.not_proven.append(
                 f"that none of the {unmatched} events here only by their hashes matches the filter {quoted(header.filter)}"
             )
+        if not report.violations:
+            whole = not header.filter and not self._removed
+            self._numbers.tell(report, from_the_beginning=not header.start, whole=whole)
         if header.start or header.end < header.size:
             report.not_proven.append(
                 f"anything about the events before {header.start} and from {header.end} on but that they exist"

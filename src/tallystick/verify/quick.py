@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from tallystick.errors import Refused, Tampered
-from tallystick.event.leaf import VERSION
+from tallystick.event.leaf import VERSION, LeafProducer
 from tallystick.verify.beside import EventRow
 from tallystick.verify.layout import (
     LEAF_AT,
@@ -57,7 +57,7 @@ class Block(NamedTuple):
     """Lines that are all right in themselves: leaf hashes of positions [start, end), and the times at both ends.
 
     `lines` counts lines, `events` and `bare` positions in full and as hashes; the times are "" without an event. `rows`
-    are the events of a proof, to be compared with the file beside it.
+    are the events of a proof, to be compared with the file beside it, `numbers` those of events that have one.
     """
 
     start: int
@@ -69,6 +69,7 @@ class Block(NamedTuple):
     bare: int
     leaf_hashes: list[bytes]
     rows: list[EventRow]
+    numbers: list[LeafProducer]
 
 
 def check_block(source: Source, block: bytes) -> Block | None:
@@ -108,6 +109,7 @@ def _follow(before: Block | None, after: Block | None) -> Block | None:
         before.bare + after.bare,
         before.leaf_hashes + after.leaf_hashes,
         before.rows + after.rows,
+        before.numbers + after.numbers,
     )
 
 
@@ -118,6 +120,7 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
     leaf_hashes: list[bytes] = []
     written: list[bytes] = []
     rows: list[EventRow] = []
+    numbers: list[LeafProducer] = []
     for line in lines:
         # A line of another position than expected differs from what is written here.
         leaf, opening, seed = line.leaf, line.opening, line.seed
@@ -145,6 +148,8 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
         written.append(again)
         if readable_beside:
             rows.append(EventRow(position, leaf_bytes, opening_of(again, position, leaf_at), leaf_hash))
+        if leaf.producer is not None:
+            numbers.append(leaf.producer)
         last = leaf.received_at
         first = first or last
         events += 1
@@ -152,6 +157,5 @@ def _check(source: Source, block: bytes, lines: list[Line]) -> Block | None:
     written.append(b"")
     if b"\n".join(written) != block:
         return None
-    return Block(
-        start, position, first, last, len(lines), events, position - start - events, leaf_hashes, rows
-    )
+    bare = position - start - events
+    return Block(start, position, first, last, len(lines), events, bare, leaf_hashes, rows, numbers)
