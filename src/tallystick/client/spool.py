@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ class Row(Struct, frozen=True):
 class Ticket:
     """One event on its way into the spool; `done` is called with the error, or None, when that is settled."""
 
-    __slots__ = ("done", "error", "id", "raw", "settled")
+    __slots__ = ("_gate", "done", "error", "id", "raw", "settled")
 
     def __init__(self, id: str, raw: bytes, done: Callable[[Exception | None], None] | None = None) -> None:
         self.id = id
@@ -53,6 +54,25 @@ class Ticket:
         self.done = done
         self.error: Exception | None = None
         self.settled = False
+        self._gate: threading.Lock | None = None
+
+    def will_wait(self) -> None:
+        """Have `wait` wait until `wake` is called; before others can see this."""
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def wait(self) -> None:
+        """Wait until somebody wakes whoever recorded this; once for each call of `wake`, or less."""
+        assert self._gate is not None
+        self._gate.acquire()
+
+    def wake(self) -> bool:
+        """Wake whoever waits; False where nobody ever does."""
+        if self._gate is None:
+            return False
+        with suppress(RuntimeError):  # woken already
+            self._gate.release()
+        return True
 
 
 class Spool:
@@ -96,6 +116,7 @@ class Spool:
         self._monotonic = monotonic
         self._sleep = sleep
         self.lock = threading.RLock()
+        self._leading = threading.Lock()  # whoever has it commits for those that wait
         self._busy = False  # the lock is held for a commit: a signal handler that records must not nest one
         self._pending: deque[Ticket] = deque()
         self._looked_for_room = 0.0
@@ -122,27 +143,48 @@ class Spool:
                 if self._busy:
                     self._pending.append(Ticket(id, raw))
                     return False
-                if not self._pending:
-                    self._busy = True
-                    try:
-                        self._insert(id, raw)
-                        return True
-                    except _FAILURES as failure:
-                        return failure
-                    finally:
-                        self._busy = False
+                if self._pending:
+                    # Here and not with the others: this may be a signal handler in a thread that has the lock already.
+                    ticket = Ticket(id, raw)
+                    self._pending.append(ticket)
+                    self._lead()
+                    return ticket.error or True
+                self._busy = True
+                try:
+                    self._insert(id, raw)
+                    return True
+                except _FAILURES as failure:
+                    return failure
+                finally:
+                    self._busy = False
             finally:
                 self.lock.release()
         return self._with_others(id, raw) or True
 
     def _with_others(self, id: str, raw: bytes) -> Exception | None:
-        """Commit together with all that wait; whoever comes next may find that it is done already."""
+        """Have an event committed together with all that wait, by whoever leads; another thread has the lock now."""
         ticket = Ticket(id, raw)
+        ticket.will_wait()
         self._pending.append(ticket)
-        with self.lock:
-            if not ticket.settled:
-                self._lead()
+        while not ticket.settled:
+            # One commits for all and wakes each of them. Were all to wait for the lock, it would pass through their
+            # hands one by one, and no commit could begin meanwhile.
+            if self._leading.acquire(blocking=False):
+                try:
+                    with self.lock:
+                        self._lead()
+                finally:
+                    self._leading.release()
+                    self._wake_one()  # whoever came after the last look found somebody leading, and sleeps
+            else:
+                ticket.wait()
         return ticket.error
+
+    def _wake_one(self) -> None:
+        """Let one of those that wait lead, if there are any."""
+        for ticket in list(self._pending):
+            if ticket.wake():
+                return
 
     def enqueue(self, ticket: Ticket) -> None:
         """Let `ticket` wait for the next commit; somebody must call `commit_pending` after this."""
@@ -195,6 +237,7 @@ class Spool:
                 ticket.settled = True
                 if ticket.done is not None:
                     ticket.done(ticket.error)
+                ticket.wake()
 
     # When there is no room
 
@@ -464,6 +507,7 @@ class Spool:
         """Begin anew; what waits in the parent is the parent's to send."""
         self.file.leave_behind()
         self.lock = threading.RLock()
+        self._leading = threading.Lock()
         self._busy = False
         self._pending.clear()
         self.unsaved_losses.clear()
