@@ -32,6 +32,7 @@ from tallystick.outbox.rows import Change, composed
 ROWS_MAX = 100_000  # of one statement: their events are made in memory
 _AT_ONCE: Final = 500
 _OLD: Final = "tallystick_old"
+_NEW: Final = "tallystick_new"
 Row = tuple[tuple[Any, ...], dict[str, Any]]
 _originals: Final[dict[str, Callable[..., Any]]] = {}
 
@@ -151,10 +152,12 @@ def _updated(self: Any, told: Watched) -> int | None:
             sql, params = self.as_sql()
             if not sql:
                 return None
-            where, where_params = _where(self)
+            where, where_params = ("", ()) if _returns_old(self.connection) else _where(self)
         except EmptyResultSet:
             return None
-        if self.connection.vendor == "postgresql":
+        if _returns_old(self.connection):
+            pairs = _with_old_returned(self, columns, sql, params)
+        elif self.connection.vendor == "postgresql":
             pairs = _with_old_rows(self, columns, sql, params, where, where_params)
         else:
             pairs = _one_by_one(self, columns, sql, params, where, where_params)
@@ -162,10 +165,31 @@ def _updated(self: Any, told: Watched) -> int | None:
         return len(pairs)
 
 
+def _returns_old(connection: Any) -> bool:
+    """Tell whether an UPDATE of this database can return what was there before."""
+    return connection.vendor == "postgresql" and connection.pg_version >= 180_000
+
+
+def _with_old_returned(self: Any, columns: Columns, sql: str, params: Sequence[Any]) -> list[tuple[Row, Row]]:
+    """Have PostgreSQL 18 and newer return old rows and new ones."""
+    both = ", ".join(f"{alias}.{name}" for alias in (_OLD, _NEW) for name in columns.bare)
+    with self.connection.cursor() as cursor:
+        cursor.execute(
+            f"{mark(_meta(self).db_table)}{sql} RETURNING WITH (OLD AS {_OLD}, NEW AS {_NEW}) {both}", params
+        )
+        rows = _bounded(cursor)
+    return _pairs(self, columns, rows)
+
+
+def _pairs(self: Any, columns: Columns, rows: list[Any]) -> list[tuple[Row, Row]]:
+    width, connection = columns.width, self.connection
+    return [(columns.row(row[:width], connection), columns.row(row[width:], connection)) for row in rows]
+
+
 def _with_old_rows(
     self: Any, columns: Columns, sql: str, params: Sequence[Any], where: str, where_params: Sequence[Any]
 ) -> list[tuple[Row, Row]]:
-    """Have PostgreSQL lock and return the old rows and the new ones, in one statement and of one moment."""
+    """Have an older PostgreSQL lock and return old rows and new ones, in one statement and of one moment."""
     tail = f" WHERE {where}" if where else ""
     assert sql.endswith(tail)
     head = sql[: len(sql) - len(tail)]
@@ -179,8 +203,7 @@ def _with_old_rows(
     with self.connection.cursor() as cursor:
         cursor.execute(whole, (*where_params, *kept))
         rows = _bounded(cursor)
-    width, connection = columns.width, self.connection
-    return [(columns.row(row[:width], connection), columns.row(row[width:], connection)) for row in rows]
+    return _pairs(self, columns, rows)
 
 
 def _one_by_one(

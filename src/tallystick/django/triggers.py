@@ -11,6 +11,7 @@ from django.db.backends.signals import connection_created
 from django.db.migrations.operations.base import Operation
 from django.db.transaction import Atomic
 
+from tallystick.client.context import current
 from tallystick.client.trigger_pack import SETTING, capture_table, release_table, told_context
 from tallystick.django.registry import watched
 from tallystick.outbox.rows import snake
@@ -133,6 +134,8 @@ class _Teller:
     def __init__(self) -> None:
         self._said = ""
         self._busy = False
+        self._bound: Any = None
+        self._bound_text = ""
         self.tables: frozenset[str] | None = (
             None  # that have triggers of ours; asked once for each connection
         )
@@ -157,7 +160,7 @@ class _Teller:
         return self.tables
 
     def _telling(self, connection: Any, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-        text = told_context()
+        text = self._text()
         driver = connection.connection
         if not connection.in_atomic_block and driver.autocommit:
             if not text:
@@ -168,6 +171,12 @@ class _Teller:
         if text != self._said:
             self._tell(connection, text)
         return execute(sql, params, many, context)
+
+    def _text(self) -> str:
+        bound = current()
+        if bound is not self._bound or callable(bound.actor):  # a function is asked each time
+            self._bound, self._bound_text = bound, told_context()
+        return self._bound_text
 
     def _tell(self, connection: Any, text: str) -> None:
         with self._aside(), connection.cursor() as cursor:
