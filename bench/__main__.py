@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "viewer": ("bench.viewer_speed",),
     "start": ("bench.start_speed",),
     "sdk": ("bench.sdk_speed",),
+    "capture": ("bench.capture_speed",),
 }
 
 

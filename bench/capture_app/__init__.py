@@ -1,0 +1,1 @@
+"""One model, watched in each way."""
