@@ -26,8 +26,8 @@ from tallystick.web.ui.render import render, see_other
 WHERE = "/exports"
 DIRECT_MAX = 50_000  # more than this is written into a file first
 LABELS = {
-    "csv": "CSV, for spreadsheets", "jsonl": "JSONL, with its proof in it, for auditors", "ocsf-1.1.0": "OCSF 1.1.0, for SIEMs and lakes",
-    "ocsf-1.7.0": "OCSF 1.7.0", "langfuse-jsonl": "Langfuse's rows", "parquet": "Parquet, with its proof in it, for notebooks",
+    "csv": "CSV, for spreadsheets", "jsonl": "JSONL with its proof, for auditors", "ocsf-1.1.0": "OCSF 1.1.0, for SIEMs and lakes",
+    "ocsf-1.7.0": "OCSF 1.7.0", "langfuse-jsonl": "Langfuse's rows", "parquet": "Parquet with its proof",
 }  # fmt: skip
 
 
