@@ -450,3 +450,31 @@ def test_the_command_runs_until_it_is_stopped(dsn: str, connection: Any, audit: 
     process.terminate()
     assert process.communicate(timeout=60)[0] == "2 events sent.\n"
     assert process.returncode == 0
+
+
+BARE = """
+import sys
+for name in ("sqlalchemy", "django", "asgiref", "psycopg", "asyncpg"):
+    sys.modules[name] = None
+import asyncio, importlib
+from tallystick.errors import Misconfigured
+from tallystick.outbox import Outbox, Relay, Statements, capture_table
+from tallystick.outbox.dsn import lag
+for wanted, what in (
+    ("SQLAlchemy", lambda: importlib.import_module("tallystick.sqlalchemy")),
+    ("Django", lambda: importlib.import_module("tallystick.django").AuditedModel),
+    ("asyncpg", lambda: asyncio.run(lag("postgresql:///x", "audit_outbox"))),
+):
+    try:
+        what()
+    except Misconfigured as error:
+        assert f"needs {wanted}" in str(error) and "pip install" in str(error), error
+    else:
+        raise AssertionError(wanted)
+"""
+
+
+def test_without_drivers_and_frameworks() -> None:
+    """The plain wheel must bring the outbox without any of them, and say what is missing where one is needed."""
+    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

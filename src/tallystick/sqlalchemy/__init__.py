@@ -8,6 +8,13 @@ relay(engine, outbox, audit)              # sends what is committed to the serve
 
 from __future__ import annotations
 
+from tallystick.errors import Misconfigured
+
+try:
+    import sqlalchemy  # noqa: F401
+except ImportError:
+    raise Misconfigured("tallystick.sqlalchemy needs SQLAlchemy: pip install sqlalchemy") from None
+
 from tallystick.client.trigger_pack import capture_table
 from tallystick.outbox.rows import AuditOptions
 from tallystick.sqlalchemy.capture import instrument, tell_triggers
