@@ -61,7 +61,12 @@ class TimeStamps:
     def tasks(self, every_seconds: float) -> list[Task]:
         """Return what is to be done every so often: a stamp of each authority."""
         return [
-            Task(f"stamp {name}", f"asking {name} for a time stamp", every_seconds, lambda one=one: self.stamp(one))
+            Task(
+                f"stamp {name}",
+                f"asking {name} for a time stamp",
+                every_seconds,
+                lambda one=one: self.stamp(one),
+            )
             for name, one in self._authorities.items()
         ]
 
