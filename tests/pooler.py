@@ -7,6 +7,7 @@ whatever was left in a session is missed at once. Like PgBouncer it refuses sett
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 import socket
@@ -14,9 +15,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 
@@ -154,38 +157,71 @@ def pgbouncer() -> str | None:
     )
 
 
+POOLED = os.environ.get("TALLYSTICK_TEST_POOLER", "") not in ("", "0")
+"""Whether the run's pools and servers reach their databases through PgBouncer in transaction mode."""
+
+_standing: dict[tuple[str, str], Path] = {}
+
+
+def behind(server: Dsn) -> Dsn:
+    """Return the address of the same database for the same login through a PgBouncer that stands until the run ends."""
+    (sockets,) = parse_qs(urlsplit(server.url).query)["host"]
+    place = (sockets, server.user)
+    if place not in _standing:
+        folder = Path(tempfile.mkdtemp(prefix="tallystick-pgbouncer-"))
+        process = _spawn(server, Path(sockets), folder, size=4, database="*")
+        atexit.register(_end, process, folder)
+        deadline = time.monotonic() + 60
+        while not (folder / f".s.PGSQL.{cluster.PORT}").exists():
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, "PgBouncer did not start"
+            time.sleep(0.01)
+        _standing[place] = folder
+    return Dsn.of(
+        host=str(_standing[place]), port=cluster.PORT, user=server.user, password="", database=server.database
+    )
+
+
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.terminate()
+    process.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spawn(server: Dsn, sockets: Path, folder: Path, *, size: int, database: str) -> subprocess.Popen[bytes]:
+    program = pgbouncer()
+    assert program is not None, "PgBouncer is not installed here"
+    place = f"host={sockets} port={cluster.PORT} user={server.user} password={server.password}"
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n{database} = {place}\n[pgbouncer]\npool_mode = transaction\nauth_type = any\n"
+        f"unix_socket_dir = {folder}\nlisten_port = {cluster.PORT}\ndefault_pool_size = {size}\n"
+        f"max_client_conn = 1000\nserver_idle_timeout = 10\nlogfile = {folder}/log\npidfile = {folder}/pid\n"
+    )
+    owner = sockets.stat()
+    for path in (folder, folder / "pgbouncer.ini"):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    return subprocess.Popen(
+        [program, "-q", folder / "pgbouncer.ini"],
+        stdout=sys.stderr,
+        **({"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}),
+    )
+
+
 @asynccontextmanager
 async def real_pgbouncer(server: Dsn, sockets: Path, size: int = 3) -> AsyncIterator[Dsn]:
     """Run PgBouncer in transaction mode before `server`, whose socket lies in `sockets`."""
-    program = pgbouncer()
-    assert program is not None
     with tempfile.TemporaryDirectory(prefix="tallystick-pgbouncer-") as name:
         folder = Path(name)
-        place = f"host={sockets} port={cluster.PORT} user={server.user} password={server.password}"
-        (folder / "pgbouncer.ini").write_text(
-            f"[databases]\n{server.database} = {place}\n[pgbouncer]\npool_mode = transaction\nauth_type = any\n"
-            f"unix_socket_dir = {folder}\nlisten_port = {cluster.PORT}\ndefault_pool_size = {size}\n"
-            f"logfile = {folder}/log\npidfile = {folder}/pid\n"
-        )
-        owner = sockets.stat()
-        for path in (folder, folder / "pgbouncer.ini"):
-            os.chown(path, owner.st_uid, owner.st_gid)
-        process = subprocess.Popen(
-            [program, "-q", folder / "pgbouncer.ini"],
-            stdout=sys.stderr,
-            **(
-                {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-            ),
-        )
+        process = _spawn(server, sockets, folder, size=size, database=server.database)
         try:
-            for _ in range(500):
-                if (folder / f".s.PGSQL.{cluster.PORT}").exists():
-                    break
+            deadline = time.monotonic() + 60
+            while not (folder / f".s.PGSQL.{cluster.PORT}").exists():
                 assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, "PgBouncer did not start"
                 await asyncio.sleep(0.01)
             yield Dsn.of(
                 host=name, port=cluster.PORT, user=server.user, password="", database=server.database
             )
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)

@@ -2,7 +2,8 @@
 and a fresh copy of it for each test.
 
 The cluster runs without fsync, since a test never outlives the machine; tests of durability start their own
-server. TEST_POSTGRES_BIN names another folder of programs, so that the suites can run on an older version.
+server. TEST_POSTGRES_BIN names another folder of programs, so that the suites can run on an older version; with
+TALLYSTICK_TEST_POOLER=1 the pools, and the servers of server.py, reach it through PgBouncer in transaction mode.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import psycopg
 import pytest
 import pytest_asyncio
 
+from pooler import POOLED, behind
 from tallystick.errors import Misconfigured
 from tallystick.store import cluster, embedded, migrate, server_log
-from tallystick.store.connect import Dsn, Logins, Pool, open_pool
+from tallystick.store.connect import Dsn, Logins, Pool, Role, open_pool
 
 TEMPLATE = "template_tallystick"
 UNSAFE_BUT_FAST = {
@@ -225,11 +228,14 @@ def empty_database(postgres_cluster: Cluster) -> Iterator[Database]:
 @pytest_asyncio.fixture
 async def pools(database: Database) -> AsyncIterator[Pools]:
     """A pool for each role on this test's database."""
+    logins = {role: getattr(database.logins, role) for role in ("owner", "writer", "reader", "keeper")}
     made = Pools(
-        owner=await open_pool(database.logins.owner, role="owner", size_min=0),
-        writer=await open_pool(database.logins.writer, role="writer", size_min=0),
-        reader=await open_pool(database.logins.reader, role="reader", size_min=0),
-        keeper=await open_pool(database.logins.keeper, role="keeper", size_min=0),
+        **{
+            role: await open_pool(
+                behind(login) if POOLED else login, role=cast(Role, role), pooler=POOLED, size_min=0
+            )
+            for role, login in logins.items()
+        }
     )
     yield made
     for pool in (made.owner, made.writer, made.reader, made.keeper):

@@ -28,6 +28,7 @@ import httpx2
 import pytest
 
 from oracle import check_whole_log
+from pooler import POOLED, behind
 from postgres import Cluster, Database, fresh_database
 from tallystick.event.limits import BATCH_EVENTS_MAX
 from tallystick.merkle.keys import VerifierKey
@@ -171,7 +172,11 @@ def start(
     clean |= {"TALLYSTICK_LOG_FORMAT": "json", **(environment or {})}
     if database is not None:
         # The cluster of the tests runs without fsync, which a server refuses unless told that it may.
-        clean |= {"TALLYSTICK_DATABASE_URL": database.url, "TALLYSTICK_ALLOW_UNSAFE_DATABASE": "true"}
+        reached = database
+        if POOLED and "TALLYSTICK_DATABASE_POOLER" not in (environment or {}):
+            reached = behind(database)
+            clean |= {"TALLYSTICK_DATABASE_POOLER": "transaction"}
+        clean |= {"TALLYSTICK_DATABASE_URL": reached.url, "TALLYSTICK_ALLOW_UNSAFE_DATABASE": "true"}
         clean |= environment or {}
     data.mkdir(parents=True, exist_ok=True)
     with (data / "server.log").open("ab") as log:
