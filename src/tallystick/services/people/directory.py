@@ -7,7 +7,7 @@ which somebody with the right to do so has given a role. The last owner is never
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge, TryLater
 from tallystick.event.model import Context, Target
-from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
+from tallystick.services.people.managing import Managing
 from tallystick.services.people.rights import (
     find_role,
     require_an_owner,
@@ -30,7 +30,7 @@ from tallystick.services.principal import Principal
 from tallystick.services.sign_in.sign_in import fold_email
 from tallystick.store import directory as rows
 from tallystick.store import people as people_rows
-from tallystick.store.connect import Connection, Pool
+from tallystick.store.connect import Connection
 from tallystick.store.directory import Named, UserRow
 
 ROLE_OF_NEW = "MEMBER"
@@ -64,23 +64,8 @@ def fold_name(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 
 
-class Directory:
-    """Members as a directory keeps them; `forget` makes this server ask again who may do what."""
-
-    def __init__(
-        self,
-        writer: Pool,
-        ingest: Ingest,
-        *,
-        forget: Callable[[], None],
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes],
-    ) -> None:
-        self._writer = writer
-        self._ingest = ingest
-        self._forget = forget
-        self._now = now
-        self._random = random
+class Directory(Managing):
+    """Members as a directory keeps them."""
 
     async def users(
         self, principal: Principal, named: Named, *, offset: int, limit: int

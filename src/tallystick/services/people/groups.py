@@ -6,22 +6,19 @@ changing who is in the group does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-
 from msgspec import Struct
 
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge
 from tallystick.event.model import Context, Target
-from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
 from tallystick.services.people.directory import NAME_CHARACTERS_MAX, changed, told_members
+from tallystick.services.people.managing import Managing
 from tallystick.services.people.rights import find_role, require_may_give, require_text
 from tallystick.services.permissions import MEMBERS
 from tallystick.services.principal import Principal
 from tallystick.store import directory as rows
 from tallystick.store import people as people_rows
-from tallystick.store.connect import Connection, Pool
+from tallystick.store.connect import Connection
 from tallystick.store.directory import GroupRow, Named
 
 GROUPS_MAX = 10_000
@@ -36,23 +33,8 @@ class WantedGroup(Struct, frozen=True, kw_only=True):
     members: tuple[str, ...]
 
 
-class Groups:
-    """Groups of one server's organizations; `forget` makes this server ask again who may do what."""
-
-    def __init__(
-        self,
-        writer: Pool,
-        ingest: Ingest,
-        *,
-        forget: Callable[[], None],
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes],
-    ) -> None:
-        self._writer = writer
-        self._ingest = ingest
-        self._forget = forget
-        self._now = now
-        self._random = random
+class Groups(Managing):
+    """Groups of one server's organizations."""
 
     async def groups(
         self, principal: Principal, named: Named, *, offset: int, limit: int, with_members: bool = True

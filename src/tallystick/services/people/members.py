@@ -13,6 +13,7 @@ from tallystick.event.limits import DEVELOPER
 from tallystick.event.model import Context, Target
 from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
+from tallystick.services.people.managing import Managing
 from tallystick.services.people.rights import (
     Role,
     find_role,
@@ -41,8 +42,8 @@ class Invited(Struct, frozen=True, kw_only=True):
     link: NewLink
 
 
-class Members:
-    """Lists, invites, changes and removes members; `forget` makes this server ask again who may do what."""
+class Members(Managing):
+    """Lists, invites, changes and removes members."""
 
     def __init__(
         self,
@@ -54,12 +55,8 @@ class Members:
         now: Callable[[], datetime],
         random: Callable[[int], bytes],
     ) -> None:
-        self._writer = writer
-        self._ingest = ingest
+        super().__init__(writer, ingest, forget=forget, now=now, random=random)
         self._links = links
-        self._forget = forget
-        self._now = now
-        self._random = random
 
     async def list_page(
         self, principal: Principal, *, after: str | None, limit: int

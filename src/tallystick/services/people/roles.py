@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge, TryLater
 from tallystick.event.model import Context, Target
-from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
+from tallystick.services.people.managing import Managing
 from tallystick.services.people.rights import require_may_give, require_text
 from tallystick.services.permissions import MANAGE, MEMBERS, ROLES, WORKSPACE_ROLES, expand_permissions
 from tallystick.services.principal import Principal
 from tallystick.store import people as rows
-from tallystick.store.connect import Connection, Pool
+from tallystick.store.connect import Connection
 
 ROLES_MAX = 100
 NAME_CHARACTERS_MAX = 64
 
 
-class Roles:
-    """Lists, makes, changes and removes roles; `forget` makes this server ask again who may do what."""
-
-    def __init__(
-        self,
-        writer: Pool,
-        ingest: Ingest,
-        *,
-        forget: Callable[[], None],
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes],
-    ) -> None:
-        self._writer = writer
-        self._ingest = ingest
-        self._forget = forget
-        self._now = now
-        self._random = random
+class Roles(Managing):
+    """Lists, makes, changes and removes roles."""
 
     async def list_all(self, principal: Principal) -> list[dict[str, Any]]:
         """Return the built-in roles and the organization's own, each with its permissions."""

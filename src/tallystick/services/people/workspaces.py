@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from tallystick.errors import Conflict, NotFound, Refused, TooLarge
 from tallystick.event.limits import DEVELOPER
 from tallystick.event.model import Context, Target
 from tallystick.query.filters import ORGANIZATION_LEVEL
-from tallystick.services.ingest import Ingest
 from tallystick.services.own_events import record_act, require_whole_organization
+from tallystick.services.people.managing import Managing
 from tallystick.services.people.rights import require_text
 from tallystick.services.people.roles import changed_meanwhile
 from tallystick.services.permissions import KEYS, MEMBERS, READ, implies
 from tallystick.services.principal import Principal
 from tallystick.store import people as rows
-from tallystick.store.connect import Connection, Pool
+from tallystick.store.connect import Connection
 
 TEAMS_MAX = 1_000
 WORKSPACES_MAX = 10_000
 NAME_CHARACTERS_MAX = 256
 
 
-class Workspaces:
-    """Lists, makes, changes, archives and deletes workspaces; `forget` makes this server ask again who may do what."""
-
-    def __init__(
-        self,
-        writer: Pool,
-        ingest: Ingest,
-        *,
-        forget: Callable[[], None],
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes],
-    ) -> None:
-        self._writer = writer
-        self._ingest = ingest
-        self._forget = forget
-        self._now = now
-        self._random = random
+class Workspaces(Managing):
+    """Lists, makes, changes, archives and deletes workspaces."""
 
     async def list_all(self, principal: Principal, *, deleted: bool = False) -> list[dict[str, Any]]:
         """Return the workspaces that `principal` may know of: all, or those it reads or has a role in."""
