@@ -25,6 +25,10 @@ from typing import Any
 
 import httpx2
 
+from tallystick.event.leaf import LeafProducer, LeafSpan
+from tallystick.event.numbering import Numbering
+from tallystick.event.numbering import sentence as gap_sentence
+
 APP = Path(__file__).with_name("crash_app.py")
 ACTION = "crash.act"
 GAP = "audit.gap"
@@ -45,6 +49,7 @@ class Outcome:
     answers_lost: int = 0
     refused: int = 0
     dead: int = 0
+    numbers: dict[tuple[str, str], Numbering] = field(default_factory=dict)
 
     @property
     def missing(self) -> set[int]:
@@ -68,6 +73,11 @@ class Outcome:
             found.append(f"{self.duplicates} events are in the log more than once")
         if unknown := self.stored.keys() - self.attempted:
             found.append(f"{len(unknown)} events are in the log that nobody recorded")
+        for (producer, _), account in self.numbers.items():
+            if account.missing_count:
+                found.append(gap_sentence(producer, account.missing, account.missing_count))
+            if account.conflicts:
+                found.append(f"{account.conflicts} numbers of {producer} came twice")
         if self.dead:
             found.append(f"{self.dead} events became dead letters")
         return found
@@ -80,6 +90,7 @@ class Outcome:
             "acknowledged by record()": len(self.acknowledged), "in the log": len(self.stored),
             "counted in gaps": self.gaps, "acknowledged, missing and not counted": max(0, len(self.missing) - self.gaps),
             "duplicates": self.duplicates,
+            "numbers missing and not declared": sum(one.missing_count for one in self.numbers.values()),
         }  # fmt: skip
         return "\n".join(
             ["| | |", "|---|---:|", *(f"| {name} | {number} |" for name, number in rows.items())]
@@ -282,6 +293,7 @@ def _read_journal(path: Path, outcome: Outcome) -> None:
 
 def _read_log(url: str, key: str, outcome: Outcome) -> None:
     """Read the whole log by position, as an auditor would."""
+    ours: set[tuple[str, str]] = set()
     with httpx2.Client(
         base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60, verify=False
     ) as client:
@@ -289,11 +301,21 @@ def _read_log(url: str, key: str, outcome: Outcome) -> None:
         while True:
             page = client.get("/v1/feed", params={"after": after, "limit": 1000}).json()["events"]
             if not page:
+                outcome.numbers = {key: one for key, one in outcome.numbers.items() if key in ours}
                 return
             after = page[-1]["position"]
             for event in page:
+                if number := event.get("producer"):
+                    account = outcome.numbers.setdefault((number["id"], number["epoch"]), Numbering())
+                    spans = tuple(LeafSpan(**span) for span in number.get("unsent", ()))
+                    account.take(
+                        LeafProducer(
+                            epoch=number["epoch"], id=number["id"], sequence=number["sequence"], unsent=spans
+                        )
+                    )
                 if event["action"] == ACTION and event["metadata"]["n"] in outcome.attempted:
                     outcome.stored[event["metadata"]["n"]] += 1
+                    ours.add((event["producer"]["id"], event["producer"]["epoch"]))
                 elif event["action"] == GAP and event["metadata"]["reason"] == "spool_full":
                     outcome.gaps += int(event["metadata"]["lost"])
 

@@ -25,6 +25,7 @@ def test_nothing_is_lost_by_kills_and_a_bad_network(own_server: Server, tmp_path
     assert outcome.kills >= 3
     assert len(outcome.acknowledged) > 50
     assert outcome.answers_lost > 0
+    assert sum(one.events for one in outcome.numbers.values()) >= len(outcome.stored)
     assert own_server.check_whole_log() > 0
 
 

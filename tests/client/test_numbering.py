@@ -10,15 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tallystick
+from server import Server
 from tallystick.client import sender as sending
 from tallystick.client import spool_numbers
 from tallystick.client.delivery import gap_event_of
+from tallystick.client.drain import drain
 from tallystick.client.recorder import Recorder
 from tallystick.client.settings import settings
 from tallystick.client.spool import Spool
@@ -185,6 +188,25 @@ def test_more_ranges_than_one_event_can_tell(path: Path) -> None:
     assert sum(json.loads(row.event)["metadata"]["events"] for row in spool.batch(9, 10**9)) == 200
     found = account([{**told[0], "sequence": number, "unsent": []} for number in range(1, 400, 2)] + told)
     assert (found.missing_count, found.unsent.count()) == (0, 200)
+
+
+def test_an_event_deleted_from_the_spool_is_missed(server: Server, path: Path) -> None:
+    """Whoever takes events out of a spool with an editor must be found out, by their exact numbers."""
+    spool = spool_at(path, producer="deleted-by-hand")
+    for _ in range(10):
+        id, raw = RECORDER.event("numbers.deleted", actor=ADA)
+        spool.put(id, raw)
+    spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as editor:
+        editor.execute("DELETE FROM waiting WHERE seq BETWEEN 3 AND 5")
+    drain(path, server.url, server.write_key, timeout_seconds=60, progress=lambda counts: None)
+    deadline = time.monotonic() + 60
+    with server.client() as client:
+        while (found := client.get("/v1/producers/deleted-by-hand").json()).get("events") != 7:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert [(gap["first"], gap["last"], gap["kind"]) for gap in found["gaps"]] == [(3, 5, "missing")]
+    assert found["summary"] == "producer deleted-by-hand: 3 events missing between 2 and 6"
 
 
 def test_an_event_recorded_twice_gives_its_second_number_back(make_audit: MakeAudit, search: Any) -> None:
