@@ -175,7 +175,8 @@ def crash(
     """Start and kill the application `runs` times, drain what is left, and count what the log at `url` holds."""
     chance = random.Random(seed)
     outcome = Outcome(runs=runs)
-    offset = secrets.randbelow(10**9) * NUMBERS_PER_RUN  # the log may hold the events of an earlier crash()
+    # The log may hold the events of an earlier crash(). Longer numbers can look like those of payment cards, and be hidden.
+    offset = secrets.randbelow(10**7) * NUMBERS_PER_RUN
     with network(url, chance) as (between, address):
         between.trouble = trouble
         for run in range(runs):
