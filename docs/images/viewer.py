@@ -10,10 +10,11 @@ from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 PICTURES = {
-    "viewer-light": ("/events?q=-type:read&view=changes", "light", ""),
+    "viewer-light": ("/events?q=-type:read%20-stream:tallystick", "light", ""),
     "viewer-dark": ("/events?outcome=denied&outcome=failure&range=7d&view=failed", "dark", ""),
     "viewer-drawer": ("/events?ip=203.0.113.77", "light", "#rows tr:nth-child(2) a.open"),
     "viewer-diff": ("/events?action=^update_dataset$&outcome=success", "dark", "#rows tr:first-child a.open"),
+    "viewer-verify": ("/verify", "light", ""),
 }
 
 
@@ -26,6 +27,8 @@ def main(url: str, cookie: str) -> None:
             context.add_cookies([{"name": "tallystick", "value": cookie, "url": url}])
             page = context.new_page()
             page.goto(url + path)
+            if path.startswith("/events"):
+                page.wait_for_selector("#chart")  # a busy machine sends it after the page
             if click:
                 page.click(click)
                 page.wait_for_selector("#drawer .d-sentence")
