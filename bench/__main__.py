@@ -23,6 +23,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "behind": ("bench.behind_ten_million",),
     "verify": ("bench.verify_speed",),
     "ocsf": ("bench.ocsf_speed",),
+    "rendering": ("bench.rendering_speed",),
+    "export": ("bench.export_speed",),
     "contracts": ("bench.contracts_speed",),
     "retention": ("bench.retention_speed",),
     "viewer": ("bench.viewer_speed",),
