@@ -25,7 +25,7 @@ PREFIX = "TALLYSTICK_"
 # Names that Kubernetes and Docker invent for a service called "tallystick"; TALLYSTICK_PORT may be one of them.
 INVENTED = re.compile(r"TALLYSTICK(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)(_\w+)?)$")
 # Read by the SDK, which may live in the same environment as a server.
-OF_THE_SDK = frozenset({"TALLYSTICK_URL", "TALLYSTICK_API_KEY", "TALLYSTICK_SPOOL"})
+OF_THE_SDK = frozenset({"TALLYSTICK_URL", "TALLYSTICK_API_KEY", "TALLYSTICK_SPOOL", "TALLYSTICK_PRODUCER"})
 
 
 @dataclass(frozen=True)
