@@ -128,9 +128,7 @@ def test_a_dropped_file_stays_here(visit: Any, house: tuple[Server, str], tmp_pa
     verdicts = {}
     for name in contents:
         page.set_input_files("#files", tmp_path / name)
-        page.wait_for_function(
-            "name => document.querySelector('#file-result .verdict')?.textContent.includes(name)", arg=name
-        )
+        page.wait_for_selector(f"#file-result .verdict:has-text('{name}')")
         verdicts[name] = page.inner_text("#file-result .verdict")
     assert "Proven" in verdicts["good.jsonl"]
     assert "Violated" in verdicts["bad.jsonl"]
