@@ -70,3 +70,20 @@ async def test_a_shorter_retention_waits_for_its_notice(office: Office) -> None:
     assert whole.verdict == "proven"
     with pytest.raises(Refused):
         await office.policies.change(office.boss, Wish(class_="custom"))
+
+
+async def test_the_built_in_rule_does_not_overtake_what_is_announced(office: Office) -> None:
+    """A shorter retention that was announced would never come into force, because a purge in between recorded the default."""
+    log = office.log.organization_id
+    await office.age(600, days=366)
+    await office.age(600, days=10)
+    await office.policies.change(office.boss, Wish(class_="custom", days=200))
+    assert await office.purge.run(log) == 600
+    office.clock.move(days=8)
+    (default,) = (await office.policies.view(office.boss)).in_force
+    assert default.days == 200
+    office.clock.move(days=200)
+    await office.purge.run(log)
+    assert (await office.present())[0] >= 1024
+    await office.log.check()
+    await office.proven()

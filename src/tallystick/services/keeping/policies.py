@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tallystick.errors import Refused, TooLarge
 from tallystick.event.model import Context, Target
 from tallystick.event.moment import instant_text
+from tallystick.event.prepare import Prepared
 from tallystick.services.keeping.door import Door, Place, Stale
 from tallystick.services.keeping.rules import (
     RULES_MAX,
@@ -31,6 +32,7 @@ from tallystick.store import keeping
 from tallystick.store.connect import Connection, transaction
 from tallystick.verify.records import DEFAULT_DAYS, DEFAULT_RULE, NOTICE, POLICY_CHANGED, PolicyRecord
 
+DEFAULT_CLASS = "one_year"
 _MARGIN = timedelta(minutes=5)  # until the event is in the log, whose clock counts
 
 
@@ -81,7 +83,7 @@ class Policies:
         force = in_force(versions, at)
         shown = [_view(one) for one in force.values()]
         if DEFAULT_RULE not in force:
-            shown.insert(0, RuleView(rule=DEFAULT_RULE, class_="one_year", days=DEFAULT_DAYS))
+            shown.insert(0, RuleView(rule=DEFAULT_RULE, class_=DEFAULT_CLASS, days=DEFAULT_DAYS))
         return PoliciesView(in_force=shown, announced=[_view(one) for one in to_come(versions, at)])
 
     async def shortens(self, principal: Principal, wish: Wish) -> bool:
@@ -111,21 +113,27 @@ class Policies:
             before=UNSET if old is None else _told(old), after=_told(version),
         )  # fmt: skip
 
+        # The built-in rule goes on record before the first change of it: recorded later, it would overtake that change.
+        built_in = version.rule == DEFAULT_RULE and all(one.rule != DEFAULT_RULE for one in versions)
+        events = [built_in_event(self._door, organization_id, at)] if built_in else []
+
         async def first(connection: Connection) -> None:
             if await versions_of(connection, organization_id) != versions:
                 raise Stale("Somebody else changed the retention policy at the same time; look again.")
 
         async def then(connection: Connection, places: Sequence[Place]) -> None:
-            (place,) = places
+            place = places[-1]
             if shorter and version.effective_at - place.received_at < NOTICE:
                 raise Stale("Recording this took too long for its notice; try again.")
+            if built_in:
+                await add_built_in(connection, organization_id, places[0], at)
             await keeping.fetch(
                 connection, "add_policy", organization=organization_id, rule=version.rule, position=place.position,
                 stream=version.stream, workspace=version.workspace, days=version.days, ended=version.ended,
                 recorded_at=place.received_at, effective_at=version.effective_at, **{"class": version.class_},
             )  # fmt: skip
 
-        await self._door.record(organization_id, [event], first=first, then=then)
+        await self._door.record(organization_id, [*events, event], first=first, then=then)
         return _view(version)
 
     def _next(
@@ -167,6 +175,22 @@ class Policies:
         """Return every version of every rule."""
         async with transaction(self._door.keeper, reading=True, organization=organization_id) as connection:
             return await versions_of(connection, organization_id)
+
+
+def built_in_event(door: Door, organization_id: UUID, at: datetime) -> Prepared:
+    """Return the record of the rule that is in force where nobody chose another, from `at` on."""
+    record = PolicyRecord(rule=DEFAULT_RULE, days=DEFAULT_DAYS, effective_at=instant_text(at))
+    after = {"class": DEFAULT_CLASS, "days": DEFAULT_DAYS}
+    return door.prepared(organization_id, POLICY_CHANGED, record, after=after)
+
+
+async def add_built_in(connection: Connection, organization_id: UUID, place: Place, at: datetime) -> None:
+    """Add the rule of `built_in_event`, which stands at `place`."""
+    await keeping.fetch(
+        connection, "add_policy", organization=organization_id, rule=DEFAULT_RULE, position=place.position, stream=None,
+        workspace=None, days=DEFAULT_DAYS, ended=False, recorded_at=place.received_at, effective_at=at,
+        **{"class": DEFAULT_CLASS},
+    )  # fmt: skip
 
 
 def _view(version: PolicyVersion) -> RuleView:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,7 +20,7 @@ from msgspec import Struct
 from tallystick.errors import TryLater, UnknownOutcome
 from tallystick.event.moment import instant_text
 from tallystick.services.keeping.door import Door, Place, Stale
-from tallystick.services.keeping.policies import versions_of
+from tallystick.services.keeping.policies import DEFAULT_CLASS, add_built_in, built_in_event, versions_of
 from tallystick.services.keeping.rules import (
     PolicyVersion,
     Tide,
@@ -35,11 +36,9 @@ from tallystick.verify.positions import Positions, union
 from tallystick.verify.records import (
     DEFAULT_DAYS,
     DEFAULT_RULE,
-    POLICY_CHANGED,
     PRUNED,
     RANGES_MAX,
     ArchiveRecord,
-    PolicyRecord,
     PrunedPart,
     PrunedRecord,
 )
@@ -185,19 +184,17 @@ class Purge:
 
     async def _record_default(self, organization_id: UUID) -> None:
         at = self._now()
-        record = PolicyRecord(rule=DEFAULT_RULE, days=DEFAULT_DAYS, effective_at=instant_text(at))
-        event = self._door.prepared(
-            organization_id, POLICY_CHANGED, record, after={"class": "one_year", "days": DEFAULT_DAYS}
-        )
+
+        async def first(connection: Connection) -> None:
+            if any(one.rule == DEFAULT_RULE for one in await versions_of(connection, organization_id)):
+                raise Stale("The retention policy was changed meanwhile.")
 
         async def then(connection: Connection, places: Sequence[Place]) -> None:
-            await keeping.fetch(
-                connection, "add_policy", organization=organization_id, rule=DEFAULT_RULE,
-                position=places[0].position, stream=None, workspace=None, days=DEFAULT_DAYS, ended=False,
-                recorded_at=places[0].received_at, effective_at=at, **{"class": "one_year"},
-            )  # fmt: skip
+            await add_built_in(connection, organization_id, places[0], at)
 
-        await self._door.record(organization_id, [event], then=then)
+        with suppress(Stale):
+            event = built_in_event(self._door, organization_id, at)
+            await self._door.record(organization_id, [event], first=first, then=then)
 
     async def _purge_month(self, organization_id: UUID, plan: Plan, span: MonthSpan) -> int:
         whole = await self._worth_it(organization_id, plan, span)
@@ -338,7 +335,7 @@ def _told(tide: Tide, positions: Positions) -> dict[str, object]:
 def _built_in(at: datetime) -> PolicyVersion:
     """Return the rule that holds where none was ever recorded."""
     return PolicyVersion(
-        rule=DEFAULT_RULE, position=-1, stream=None, workspace=None, class_="one_year", days=DEFAULT_DAYS, ended=False,
+        rule=DEFAULT_RULE, position=-1, stream=None, workspace=None, class_=DEFAULT_CLASS, days=DEFAULT_DAYS, ended=False,
         recorded_at=at, effective_at=at,
     )  # fmt: skip
 
