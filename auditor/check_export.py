@@ -9,7 +9,6 @@ root is that of a Merkle tree (2, RFC 6962): any event changed, added, dropped o
 the plain parts of an event and one digest over the personal and free ones (3), which stand beside it with their salts,
 and can be erased without changing the leaf. What is gone must be covered by a record (4): an event of the log itself.
 """
-
 # fmt: off
 import argparse
 import base64

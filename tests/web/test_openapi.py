@@ -154,6 +154,9 @@ def test_examples_of_the_description_work(target: Server, document: schemathesis
             needed = {
                 one.name: one.example for one in operation.parameters if one.required and one.name in query
             }
-            for name, example in query.items():
-                answer = client.get(operation.path, params={**needed, name: example})
+            places = {one.name: one.example for one in operation.parameters if one.place == "path"}
+            path = operation.path.format(**places) if query else ""
+            # Filters are declared once for all: where each question makes something, one of them is enough.
+            for name, example in list(query.items())[: None if operation.method == "GET" else 1]:
+                answer = client.request(operation.method, path, params={**needed, name: example})
                 assert answer.is_success, (operation.name, name, answer.text)

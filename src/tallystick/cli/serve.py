@@ -31,7 +31,9 @@ def serve(data: str | None, host: str | None, port: str | None, ready_file: Path
     uvloop.run(_serve(Runtime(settings, say=_say), url, listener, ready_file, demo))
 
 
-async def _serve(runtime: Runtime, url: str, listener: socket.socket, ready_file: Path | None, demo: bool) -> None:
+async def _serve(
+    runtime: Runtime, url: str, listener: socket.socket, ready_file: Path | None, demo: bool
+) -> None:
     try:
         await runtime.start()
         keys = await runtime.recording.organize.first_keys(runtime.settings.data, make=ready_file is not None)

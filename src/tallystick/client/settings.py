@@ -85,6 +85,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         return Redaction(key=self.redaction_key)
 
 
+def address_and_key(
+    url: str | None, api_key: str | None, environment: Mapping[str, str] = os.environ
+) -> tuple[str | None, str | None]:
+    """Return where the server is and what opens it, from the environment where nothing was given."""
+    return (
+        url or environment.get("TALLYSTICK_URL") or None,
+        api_key or environment.get("TALLYSTICK_API_KEY") or None,
+    )
+
+
 def settings(
     *,
     url: str | None = None,
@@ -102,8 +112,7 @@ def settings(
     environment: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Return the settings; Misconfigured names the one that is wrong and what to write instead."""
-    url = url or environment.get("TALLYSTICK_URL") or None
-    api_key = api_key or environment.get("TALLYSTICK_API_KEY") or None
+    url, api_key = address_and_key(url, api_key, environment)
     chosen = profile or environment.get("TALLYSTICK_PROFILE") or "durable"
     if chosen not in get_args(Profile):
         raise Misconfigured(f"profile is {chosen!r}; it may be {', '.join(get_args(Profile))}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
+from tallystick.client.settings import address_and_key
 from tallystick.errors import Forbidden, Misconfigured, NotFound, Refused, TryLater, Unauthorized
 
 PAGE: Final = 1_000
@@ -32,8 +32,7 @@ def opened(url: str | None, api_key: str | None) -> Opened:
     """Return where to ask, from the environment where nothing was given; Misconfigured when neither says."""
     import httpx2
 
-    url = url or os.environ.get("TALLYSTICK_URL")
-    api_key = api_key or os.environ.get("TALLYSTICK_API_KEY")
+    url, api_key = address_and_key(url, api_key)
     if not url or not api_key:
         raise Misconfigured(
             "reading needs a server and a key: give url and api_key, or set TALLYSTICK_URL and TALLYSTICK_API_KEY"

@@ -270,7 +270,8 @@ class Application:
         ]
         routes += [
             Route(
-                path, ByMethod({page.method: behind_its_door(page, parts) for page in PAGES if page.path == path})
+                path,
+                ByMethod({page.method: behind_its_door(page, parts) for page in PAGES if page.path == path}),
             )
             # A path with a parameter in it comes after those that it would swallow.
             for path in sorted(dict.fromkeys(page.path for page in PAGES), key=lambda path: "{" in path)

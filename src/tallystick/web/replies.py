@@ -14,7 +14,9 @@ TILE = (
     Reply(status=200, summary="The hashes, 32 bytes each.", type="application/octet-stream", schema=_BYTES),
 )
 ENTRIES = (
-    Reply(status=200, summary="Entries, each after its length.", type="application/octet-stream", schema=_BYTES),
+    Reply(
+        status=200, summary="Entries, each after its length.", type="application/octet-stream", schema=_BYTES
+    ),
 )
 STAMP = (Reply(status=200, summary="A time stamp with what it is over.", type="text/plain", schema=_TEXT),)
 ANCHOR = (Reply(status=200, summary="A tlog-proof@v1 text.", type="text/plain", schema=_TEXT),)
@@ -26,7 +28,9 @@ EXPORT = (
     Reply(status=200, summary="One JSON document a line.", type="application/jsonl", schema=_TEXT),
     Reply(status=200, summary="One event a line, headings first.", type="text/csv", schema=_TEXT),
     Reply(status=200, summary="A file and its proof.", type="application/zip", schema=_BYTES),
-    Reply(status=200, summary="Columns, with their proof.", type="application/vnd.apache.parquet", schema=_BYTES),
+    Reply(
+        status=200, summary="Columns, with their proof.", type="application/vnd.apache.parquet", schema=_BYTES
+    ),
     Reply(status=501, summary="This server lacks pyarrow.", type="application/problem+json"),
 )
 METRICS = (
