@@ -49,4 +49,4 @@ $(VENV)/.test: $(VENV)/.build requirements-test.txt pyproject.toml
 	@touch $@ $(VENV)/.server
 
 clean:
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) .venv-mlflow .pytest_cache .ruff_cache .hypothesis build dist
