@@ -1,6 +1,6 @@
 """Following the log live as server-sent events: the one loop behind the feed of the API and the tail of the viewer.
 
-Who asks is asked again before each read. A stream lives for days, and must outlive neither its key or session, nor the
+Who asks is asked again before each read, and before what was read is sent. A stream lives for days, and must outlive neither its key or session, nor the
 rights of its holder, nor the organization's switch of reading.
 """
 
@@ -63,6 +63,9 @@ async def _pieces(call: Call, query: Query, after: int, admit: Admit, write: Wri
         principal = call.principal = (await admit(call)).under(READ)
         await services.switches.require_reading(principal.organization_id)
         page = await services.read.follow(principal, query, after, PAGE)
+        # What was recorded while it was read may be younger than a change of the reader's rights: then read again.
+        if page.events and (await admit(call)).under(READ) != principal:
+            continue
         for event, (name, data) in zip(page.events, write(page.events), strict=True):
             yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event["position"], name.encode(), data)
         if page.events:
