@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: serve demo test check format bench browser clean
+.PHONY: serve demo test test-pooler check format bench browser clean
 
 serve: $(VENV)/.server  ## environment, embedded database, first organization and keys, server
 	@$(BIN)/tallystick serve --data $(DATA)
@@ -15,6 +15,9 @@ demo: $(VENV)/.server  ## the same, with a believable week of events in it
 
 test: $(VENV)/.test browser  ## everything, on real PostgreSQL
 	@$(BIN)/pytest -n 2 --dist worksteal
+
+test-pooler: $(VENV)/.test browser  ## what speaks to the database, once more through PgBouncer in transaction mode
+	@TALLYSTICK_TEST_POOLER=1 $(BIN)/pytest -n 2 --dist worksteal tests/services tests/web tests/contracts tests/sign_in
 
 check: $(VENV)/.test  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
