@@ -132,7 +132,7 @@ def test_nothing_is_replaced(busy: Server, backup: Path, folder: Path) -> None:
     assert onto.returncode == 2
     assert "is not empty" in onto.stderr
     with busy.client() as client:
-        assert client.get("/readyz").status_code == 200
+        assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.parametrize(

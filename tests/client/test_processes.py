@@ -266,7 +266,7 @@ def test_a_full_disk(fake: Fake, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
     ).returncode:
         pytest.skip("this account may not mount a small file system")
     try:

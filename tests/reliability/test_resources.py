@@ -75,7 +75,15 @@ def test_database_that_stands_still(servers: Servers) -> None:
         for one in sent:
             until_recorded(client, one)
         assert server.recorded() == len(sent)
-        assert client.get("/readyz").status_code == 200
+        until_ready(client)
+
+
+def until_ready(client: httpx2.Client, seconds: float = 60.0) -> None:
+    """Wait until the server says that all is well: what it does in rounds says so after its next one."""
+    deadline = time.monotonic() + seconds
+    while (answer := client.get("/readyz")).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
 
 
 def _sent(found: list[dict[str, Any]]) -> list[str]:

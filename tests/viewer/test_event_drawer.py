@@ -137,7 +137,7 @@ def test_a_search_is_saved_opened_changed_and_removed(visit, seeded) -> None:
     assert one.page.inner_text("#views summary").strip().endswith("Denied agents")
     assert one.page.locator("#views .dot").count() == 0
     one.page.select_option("#f-range", "7d")
-    one.until("location.search.includes('7d')")
+    one.until("location.search.includes('range=7d')")
     one.page.reload()
     assert one.page.locator("#views .dot").count() == 1
     with seeded.client() as client:

@@ -117,7 +117,9 @@ def test_permissions(server: Server, permission: str, method: str, path: str, st
 @pytest.mark.parametrize("operation", PUBLIC, ids=lambda operation: operation.name)
 def test_public_operations_need_no_key(stranger: httpx2.Client, operation) -> None:
     """A load balancer's check, or the docs, would need a key."""
-    assert stranger.request(operation.method, path_of(operation)).status_code == 200
+    status = stranger.request(operation.method, path_of(operation)).status_code
+    # A log that is not 256 entries long has no whole tile yet, and says so to anybody.
+    assert status == 200 or (status == 404 and "{tile:path}" in operation.path)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
