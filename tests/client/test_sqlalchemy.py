@@ -7,19 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, create_engine, delete, insert, select, text, update
+from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
 import tallystick
 from postgres import Database
 from tallystick.errors import Misconfigured
 from tallystick.outbox import Lag
 from tallystick.sqlalchemy import (
-    AuditOptions,
-    Outbox,
     capture_table,
     instrument,
     relay,
@@ -28,89 +26,9 @@ from tallystick.sqlalchemy import (
 )
 
 from .fake import Fake
+from .sqlalchemy_models import OUTBOX, Base, Budget, Guest, Member, Office, Seat, Team, Unwatched
 
 ADA = tallystick.User("usr_1")
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Budget(Base):
-    __tablename__ = "budget"
-    __audit__ = AuditOptions(exclude={"note"}, name="label")
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    label: Mapped[str]
-    amount: Mapped[int] = mapped_column(default=0)
-    note: Mapped[str | None]
-    password: Mapped[str | None]
-
-
-class Member(Base):
-    __tablename__ = "member"
-    __audit__ = AuditOptions(type="membership")
-
-    team: Mapped[str] = mapped_column(primary_key=True)
-    user: Mapped[str] = mapped_column(primary_key=True)
-    role: Mapped[str]
-
-
-class Team(Base):
-    __tablename__ = "team"
-    __audit__ = AuditOptions()
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    label: Mapped[str] = mapped_column(unique=True)
-    count: Mapped[int] = mapped_column(default=0, server_default="0")
-    seats: Mapped[list[Seat]] = relationship(cascade="all, delete-orphan", back_populates="team")
-    guests: Mapped[list[Guest]] = relationship(back_populates="team")
-
-
-class Seat(Base):
-    __tablename__ = "seat"
-    __audit__ = AuditOptions()
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    team_id: Mapped[int] = mapped_column(ForeignKey("team.id"))
-    team: Mapped[Team] = relationship(back_populates="seats")
-
-
-class Guest(Base):
-    __tablename__ = "guest"
-    __audit__ = AuditOptions()
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    team_id: Mapped[int | None] = mapped_column(ForeignKey("team.id"))
-    team: Mapped[Team | None] = relationship(back_populates="guests")
-
-
-class Place(Base):
-    __tablename__ = "place"
-    __audit__ = AuditOptions()
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "place"}  # noqa: RUF012
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str]
-    city: Mapped[str]
-
-
-class Office(Place):
-    __tablename__ = "office"
-    __mapper_args__ = {"polymorphic_identity": "office"}  # noqa: RUF012
-
-    id: Mapped[int] = mapped_column(ForeignKey("place.id"), primary_key=True)
-    desks: Mapped[int] = mapped_column(default=0)
-
-
-class Unwatched(Base):
-    __tablename__ = "unwatched"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    budget_id: Mapped[int | None] = mapped_column(ForeignKey("budget.id"))
-
-
-OUTBOX = Outbox(Base.metadata)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
