@@ -16,6 +16,20 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
+BROWSERS = {"browser", "visit", "chromium"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a test of a real browser a second time when it fails, and name it in the summary.
+
+    On two shared cores a page may lose a race with the test that no person could lose. Nothing else has a second
+    chance: what is lost, doubled or unproven once is a defect.
+    """
+    for item in items:
+        if BROWSERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of read-only input beside the checkout; skips where it is absent."""
