@@ -1,7 +1,7 @@
 """Work in the background: a worker does it, and the log says in whose name.
 
-    TALLYSTICK_URL=… TALLYSTICK_API_KEY=… BROKER=/tmp/broker celery -A examples.celery_app.app worker
-    BROKER=/tmp/broker python -m examples.celery_app.send
+    TALLYSTICK_URL=… TALLYSTICK_API_KEY=… BROKER=broker celery -A examples.celery_app.app worker
+    BROKER=broker python -m examples.celery_app.send
 
 The broker is a folder here, so that nothing has to be installed; with Redis or RabbitMQ nothing else changes.
 """

@@ -22,6 +22,7 @@ from tallystick.verify.layout import PROOF_ENDING, PROOF_START, ProofHeader
 PIECE_BYTES = 1 << 18
 RELEASE = __version__
 Pieces = Callable[[], Iterator[bytes]]
+# What zipfile raises for bytes that are no archive, an encrypted or unknown one, and one whose sizes lie.
 _BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError)
 
 

@@ -13,13 +13,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from tallystick.client.settings import WhenFull
+from tallystick.client.spool_entries import Row, Ticket
 from tallystick.client.spool_file import DiskFull, SpoolFile, Synchronous, Unusable
 from tallystick.client.spool_gaps import NOTHING_LOST, Gap, bury, count, tell
 from tallystick.client.spool_numbers import Naming, Standing, gather, numberings, standing
@@ -33,46 +31,6 @@ _DROP_AT_ONCE: Final = 64  # oldest events given up together: one at a time free
 _DROP_ROUNDS: Final = 64
 _INSERT: Final = "INSERT INTO waiting (id, at, event) VALUES (?, ?, ?)"
 _FAILURES: Final = (sqlite3.Error, Unusable)
-
-
-class Row(Struct, frozen=True):
-    """One event that waits, with its number in it."""
-
-    seq: int
-    id: str
-    event: bytes
-
-
-class Ticket:
-    """One event on its way into the spool; `done` is called with the error, or None, when that is settled."""
-
-    __slots__ = ("_gate", "done", "error", "id", "raw", "settled")
-
-    def __init__(self, id: str, raw: bytes, done: Callable[[Exception | None], None] | None = None) -> None:
-        self.id = id
-        self.raw = raw
-        self.done = done
-        self.error: Exception | None = None
-        self.settled = False
-        self._gate: threading.Lock | None = None
-
-    def will_wait(self) -> None:
-        """Have `wait` wait until `wake` is called; before others can see this."""
-        self._gate = threading.Lock()
-        self._gate.acquire()
-
-    def wait(self) -> None:
-        """Wait until somebody wakes whoever recorded this; once for each call of `wake`, or less."""
-        assert self._gate is not None
-        self._gate.acquire()
-
-    def wake(self) -> bool:
-        """Wake whoever waits; False where nobody ever does."""
-        if self._gate is None:
-            return False
-        with suppress(RuntimeError):  # woken already
-            self._gate.release()
-        return True
 
 
 class Spool:

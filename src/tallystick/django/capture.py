@@ -46,7 +46,7 @@ def install() -> None:
         ("delete", compilers.SQLDeleteCompiler, _delete),
     ):  # fmt: skip
         _originals[name] = kind.execute_sql
-        kind.execute_sql = hook  # type: ignore[method-assign]
+        kind.execute_sql = hook  # type: ignore[method-assign] - Django has no hook here
 
 
 def _insert(self: Any, returning_fields: Any = None) -> Any:

@@ -59,7 +59,7 @@ def run_round(statements: Statements, shipping: Shipping, run: Run, *, rows_max:
     answer: Sequence[Any] | Outcome | None = None
     while True:
         try:
-            wanted = steps.send(answer)  # type: ignore[arg-type]
+            wanted = steps.send(answer)  # type: ignore[arg-type] - a generator begins with None
         except StopIteration as end:
             return end.value
         answer = shipping.ship(wanted.rows) if isinstance(wanted, Rows) else run(wanted)
@@ -73,7 +73,7 @@ async def run_round_soon(
     answer: Sequence[Any] | Outcome | None = None
     while True:
         try:
-            wanted = steps.send(answer)  # type: ignore[arg-type]
+            wanted = steps.send(answer)  # type: ignore[arg-type] - a generator begins with None
         except StopIteration as end:
             return end.value
         if isinstance(wanted, Rows):

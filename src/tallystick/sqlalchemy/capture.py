@@ -241,7 +241,7 @@ class _Capture:
                 self._told_tables.update(mapper.tables)
                 self._taken(session, model, list(mappings), original, how)
 
-        self._sessions._bulk_save_mappings = taken  # type: ignore[method-assign,assignment]
+        self._sessions._bulk_save_mappings = taken  # type: ignore[method-assign,assignment] - no event tells of it
 
     def _taken(self, session: Any, model: Any, given: list[Any], original: Any, how: dict[str, Any]) -> None:
         mapper = inspect(model)

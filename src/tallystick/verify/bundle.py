@@ -231,7 +231,7 @@ class _BundleCheck:
         trusted = trust(self._means.keys, header.keys)
         line = bytes(issued.line)
         keys = (*trusted.logs, *trusted.clocks)
-        found = verify_receipt(issued.receipt, event=line, keys=keys)  # type: ignore[arg-type]
+        found = verify_receipt(issued.receipt, event=line, keys=keys)  # type: ignore[arg-type] - trust() opens only keys of ours
         if found.violations or found.unchecked:
             told = found.unchecked or found.violated[0].message
             self._violate("seal", SEAL, f"the log does not have this event as it stands here: {told}")
