@@ -121,6 +121,19 @@ def test_a_restored_server_is_itself_again(busy: Server, backup: Path, folder: P
     assert missed.returncode == 1, "a receipt of an event that the backup lacks went unnoticed"
 
 
+def test_a_backup_is_on_record(busy: Server, backup: Path) -> None:
+    """A copy of everything, signing key included, could be taken without a trace."""
+    with busy.client() as client:
+        found = client.get("/v1/events", params={"action": "^backup.created$"}).json()["events"]
+    held = manifest_of(backup)
+    (dump,) = [member for member in held["members"] if member["name"] == "database.dump"]
+    assert [one["after"] for one in found] == [
+        {"events": held["logs"][0]["size"], "database_sha256": dump["sha256"]}
+    ]
+    assert found[0]["stream"] == "tallystick"
+    assert found[0]["position"] >= held["logs"][0]["size"]
+
+
 def test_nothing_is_replaced(busy: Server, backup: Path, folder: Path) -> None:
     """A slip of the hand would overwrite the only backup, or an installation newer than it."""
     before = backup.read_bytes()

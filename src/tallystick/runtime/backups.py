@@ -13,6 +13,8 @@ from pathlib import Path
 from tallystick import __version__, config
 from tallystick.config import Settings
 from tallystick.errors import Misconfigured, Refused, Tampered, TryLater
+from tallystick.event.model import Target
+from tallystick.runtime.beside import open_office
 from tallystick.runtime.chance import now
 from tallystick.runtime.databases import DATABASE
 from tallystick.services.backup import (
@@ -32,7 +34,7 @@ from tallystick.services.sign import Signer
 from tallystick.services.verify import Progress
 from tallystick.store import backup as dumps
 from tallystick.store import embedded, logs, migrate
-from tallystick.store.connect import Dsn, Pool, open_pool
+from tallystick.store.connect import Connection, Dsn, Pool, open_pool
 from tallystick.store.embedded import EmbeddedPostgres
 from tallystick.store.programs import programs_of_wheel
 from tallystick.verify.report import Report
@@ -62,7 +64,24 @@ async def make_backup(data: Path, to: Path, *, say: Say) -> Manifest:
                 LogEnd(organization_id=one.organization_id, size=one.size, checkpoint=one.note)
                 for one in heads
             ]
-            return write_backup(to, small, dump, logs=ends, product_version=__version__, made_at=made_at)
+            made = write_backup(to, small, dump, logs=ends, product_version=__version__, made_at=made_at)
+        await _tell(settings, made)
+        return made
+
+
+async def _tell(settings: Settings, made: Manifest) -> None:
+    """Record in each log that it left the building: whoever has the backup has the signing key too."""
+    (dump,) = (member for member in made.members if member.name == DUMP)
+
+    async def nothing(connection: Connection) -> None:
+        """The backup is a file; the database has nothing to change."""
+
+    async with open_office(settings) as office:
+        for end in made.logs:
+            target = Target(type="audit_log", id=str(end.organization_id))
+            after = {"events": end.size, "database_sha256": dump.sha256}
+            event = office.acts.act("backup.created", targets=(target,), after=after)
+            await office.acts.record(end.organization_id, [event], nothing)
 
 
 async def restore_backup(
